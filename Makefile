@@ -14,7 +14,7 @@ JOBS ?= 2
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 TESTS ?= unit
 
-.PHONY: install lock demo docs reference test test-fast test-latest test-lowest coverage package fuzz check format lint types bench scale startup clean
+.PHONY: install lock demo docs reference test verify test-fast test-latest test-lowest coverage package fuzz check format lint types bench scale startup clean
 
 # What requirements.lock pins, and this checkout.
 install: $(READY)
@@ -48,6 +48,11 @@ reference: install
 # All checks and all tests. It asks before it installs servers; INSTALL=1 installs them without a question.
 test: install check
 	@INSTALL=$(INSTALL) VENV=$(VENV) sh tests/support/with_servers.sh $(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
+
+# That requests which are recognised are answered as the others, byte for byte (docs/development/recognition.md).
+verify: install
+	@RECOGNITION_WALKS=40 $(BIN)/pytest $(SIDE_BY_SIDE) --dist load tests/server/test_recognition.py
+	@GATEWAY_RECOGNITION=verify $(BIN)/pytest $(SIDE_BY_SIDE) tests/contracts $(ARGS)
 
 # The tests that start no server: no Redis, no browser, no proxies, no backends.
 test-fast: install

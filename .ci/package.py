@@ -22,6 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
 EXAMPLE = ROOT / "tests" / "examples" / "litestar_app"
+MOST_PACKAGES = 5
+"""Where gateway-pull is installed, with itself."""
 READY_SECONDS = 60
 """Ample: on a busy machine the first import, which compiles all modules, takes a while."""
 SHIPPED = (
@@ -54,7 +56,7 @@ GatewayPlugin(policy=5)  # type: ignore[arg-type]
 
 
 class StepFailed(Exception):
-    """What a step expected and did not get."""
+    """A step did not get what it expected."""
 
 
 def main() -> None:
@@ -91,6 +93,8 @@ def rehearse(folder: Path) -> None:
         run(binaries / "gateway", "demo", "--once", at=folder)
     with step("gateway serve --redis memory:// --policies my-policies"):
         serve(binaries, folder)
+    with step("gateway-pull in an environment of its own"):
+        pull_alone(folder)
     with step("mypy --strict on an app with the plugin, and on a repository of one, with its tests"):
         (folder / "app.py").write_text(APP, encoding="utf-8")
         run(binaries / "pip", "install", "--quiet", "mypy", "pytest", "httpx", at=folder)
@@ -101,8 +105,38 @@ def rehearse(folder: Path) -> None:
         run(binaries / "python", "-m", "pytest", "--quiet", at=sample)
 
 
+def pull_alone(folder: Path) -> None:
+    """Install gateway-pull without a server: few packages, a quick start, and a file that arrives."""
+    run(
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--wheel",
+        "--outdir",
+        DIST,
+        ROOT / "deploy" / "pull",
+        at=folder,
+    )
+    (wheel,) = DIST.glob("token_gateway_pull-*.whl")
+    binaries = folder / "pull" / "bin"
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "pull", at=folder)
+    run(sys.executable, "-m", "pip", "--python", binaries / "python", "install", "--quiet", wheel, at=folder)
+    installed = run(sys.executable, "-m", "pip", "--python", binaries / "python", "list", "--format=freeze", at=folder)
+    expect(f"at most {MOST_PACKAGES} packages", True, len(installed.splitlines()) <= MOST_PACKAGES)
+    run(binaries / "gateway-pull", "--version", at=folder)
+    started = time.monotonic()
+    run(binaries / "gateway-pull", "--version", at=folder)
+    print(f" starts in {1000 * (time.monotonic() - started):.0f} ms,", end="", flush=True)
+    with backend() as upstream:
+        os.environ["TOKEN_OF_PULL"] = "t"
+        words = ("--token-variable", "TOKEN_OF_PULL", "--exit-code")
+        run(binaries / "gateway-pull", f"{upstream}/export", "-o", "export.txt", *words, at=folder, expected=10)
+    expect("export.txt", b"", (folder / "export.txt").read_bytes())
+
+
 def check_wheel(wheel: Path) -> None:
-    """The package as it is in the sources, the licence, and nothing else."""
+    """Check that the wheel has the package as it is in the sources, the licence, and nothing else."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     sources = {
@@ -118,7 +152,7 @@ def check_wheel(wheel: Path) -> None:
 
 
 def check_sdist(sdist: Path) -> None:
-    """The sources of the wheel, and no tests."""
+    """Check that the sdist has the sources of the wheel, and no tests."""
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
     expect(f"{sdist.name}: unknown files", set(), {name.split("/")[0] for name in names} - SDIST_TOPS)

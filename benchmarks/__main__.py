@@ -21,7 +21,7 @@ WARM_UP_SECONDS = 1.0
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure all rows and print the tables."""
     if not sys.platform.startswith("linux"):
         raise SystemExit("the benchmarks read /proc and pin processes to cores: they run on Linux only")
     options = _parse(sys.argv[1:])

@@ -16,7 +16,7 @@ HUGE_TARGET = "/live/huge"
 
 
 def build_content(size: int) -> bytes:
-    """Exactly `size` bytes of JSON, filled up with white space; its words leave a coding something to do."""
+    """Build exactly `size` bytes of JSON, padded with white space, with words that a content coding can compress."""
     start, end = b'{"name": "benchmark", "values": [', b"]}"
     room = size - len(start) - len(end)
     words = b", ".join(b'"%08x"' % (number * 2654435761 % 2**32) for number in range(room // 12))
@@ -48,7 +48,7 @@ class Backend(asyncio.Protocol):
 
 
 def build_answer(content: bytes) -> bytes:
-    """The whole response. It has no ETag: the gateway makes its own."""
+    """Build the whole response. It has no ETag: the gateway makes its own."""
     lines = (
         "HTTP/1.1 200 OK",
         f"Date: {email.utils.formatdate(usegmt=True)}",
@@ -62,7 +62,7 @@ def build_answer(content: bytes) -> bytes:
 
 
 async def serve(port: int) -> None:
-    """Answers on a port of the loopback interface."""
+    """Answer requests on a port of the loopback interface."""
     answers = build_answer(CONTENT), build_answer(LARGE_CONTENT), build_answer(bytes(10 << 20))
     server = await asyncio.get_running_loop().create_server(lambda: Backend(*answers), "127.0.0.1", port)
     await server.serve_forever()

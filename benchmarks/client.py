@@ -26,7 +26,7 @@ class Tally:
         self.is_over = False
 
     def percentile(self, percent: int) -> float:
-        """The latency in microseconds that so many percent of the requests do not exceed."""
+        """Return the latency in microseconds that so many percent of the requests do not exceed."""
         ranked = sorted(self.latencies)
         return ranked[min(len(ranked) - 1, len(ranked) * percent // 100)] * 1e6 if ranked else 0.0
 
@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
 
 
 async def put_load(order: Order) -> Load:
-    """The load that was ordered, and what came back."""
+    """Put the ordered load on the port; return what came back."""
     tally = Tally()
     lines = [f"GET {order.target} HTTP/1.1", f"Host: 127.0.0.1:{order.port}"]
     lines += [f"{name}: {value}" for name, value in order.fields]

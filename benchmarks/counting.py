@@ -10,11 +10,10 @@ import time
 from typing import Any
 
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
-from gateway.adapters.redis.settlements import RedisSettlements
-from gateway.adapters.redis.usage import RedisCounting
+from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
+from gateway.adapters.redis.usage import RedisUsageCounter
 from gateway.app import request_ids
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized
 from gateway.core.http.messages import Field, RequestHead, Response, ResponseHead
 from gateway.core.policies.model import PolicySet
 from gateway.pipeline.exchange import Exchange
@@ -41,25 +40,26 @@ class Policies:
 
 async def measure() -> None:
     connection = RedisConnection(open_client(EMBEDDED, 5), 5)
-    settlements = RedisSettlements(connection, request_ids().__next__)
-    counting = RedisCounting(connection, {}, time.time)
+    refunds = RedisQuotaRefunds(connection, request_ids().__next__)
+    counting = RedisUsageCounter(connection, {}, time.time)
 
-    def build(counting: RedisCounting | None) -> Exchange:
+    def build(counting: RedisUsageCounter | None) -> Exchange:
         left_out: Any = None  # what comes before the end
         return Exchange(
             policies=Policies(),
             admissions=left_out,
-            retrieval=left_out,
-            settlements=settlements,
+            export_cache=left_out,
+            refunds=refunds,
             streams=left_out,
             authenticator=left_out,
             access_log=None,
             clock=time.time,
-            counting=counting,
+            usage_counter=counting,
         )
 
+    rule = rule_for("GET /export")
     outcomes = [
-        Authorized(rule_for("GET /export"), record, Facts(0, record, False, False, (), ()))
+        Authorized(rule, AdmissionFacts(AdmissionRequest(rule), 0, record, False, False, (), ()))
         for record in (make_record(f"sml_{number}") for number in range(100))
     ]
     head = RequestHead(

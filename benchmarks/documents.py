@@ -15,7 +15,7 @@ TOKENS = 5_000
 
 
 def build_translations(keys: int = KEYS) -> bytes:
-    """Entries in thirty languages; one in ten has no key, and one value in twenty is missing."""
+    """Build entries in thirty languages; one in ten has no key, and one value in twenty is missing."""
     names = [_names(Locale.parse(language)) for language in LANGUAGES]
     codes = sorted(set(names[0]).intersection(*names[1:]))
     entries = []
@@ -31,7 +31,7 @@ def build_translations(keys: int = KEYS) -> bytes:
 
 
 def build_tokens(count: int = TOKENS) -> bytes:
-    """Colors, sizes, shadows and type, four in five of them aliases, in two modes."""
+    """Build colors, sizes, shadows and type, four in five of them aliases, in two modes."""
     return msgspec.json.encode({"modes": ["light", "dark"], "tokens": list(_tokens(count))})
 
 

@@ -9,6 +9,6 @@ FIELDS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % le
 
 
 async def app(_: dict[str, Any], __: object, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
-    """Answers everything; uvicorn is told that there is no lifespan."""
+    """Answer every request with 2 KiB; tell uvicorn that there is no lifespan."""
     await send({"type": "http.response.start", "status": 200, "headers": FIELDS})
     await send({"type": "http.response.body", "body": CONTENT, "more_body": False})

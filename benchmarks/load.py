@@ -1,4 +1,4 @@
-"""Puts load on a port from a process of its own: wrk, or where it is missing a client of our own."""
+"""Put load on a port from a process of its own: wrk, or our own client if wrk is not installed."""
 
 import shutil
 import subprocess
@@ -44,7 +44,7 @@ class Load(msgspec.Struct, frozen=True):
 
 
 def choose_client(wanted: str) -> Client:
-    """`auto` is wrk where it is installed."""
+    """Resolve `auto`: wrk if it is installed, else our own client."""
     if wanted == "own" or (wanted == "auto" and shutil.which("wrk") is None):
         return "own"
     if shutil.which("wrk") is None:
@@ -53,7 +53,7 @@ def choose_client(wanted: str) -> Client:
 
 
 def put_load(client: Client, order: Order) -> Load:
-    """Returns when the load has ended; raises where its generator failed."""
+    """Put the load on the port and return what came back. Raise CalledProcessError if the load generator failed."""
     command = _wrk(order) if client == "wrk" else _own(order)
     printed = subprocess.run(
         command, check=True, capture_output=True, text=True, timeout=order.seconds + MARGIN_SECONDS

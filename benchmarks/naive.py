@@ -46,7 +46,7 @@ decoder = msgspec.json.Decoder(Token)
 
 
 class Authentication(AbstractAuthenticationMiddleware):
-    """Finds the token of a request."""
+    """Middleware that finds the token of a request."""
 
     async def authenticate_request(
         self, connection: ASGIConnection[Litestar, Token, str, State]
@@ -67,7 +67,7 @@ class Authentication(AbstractAuthenticationMiddleware):
 
 @route("/{path:path}", http_method=METHODS)
 async def proxy(request: Request[Token, str, State]) -> Response[bytes]:
-    """Charges the quota and passes the request on."""
+    """Charge the quota and pass the request on."""
     if "read" not in request.user.scopes:
         raise PermissionDeniedException
     if not await limiter.hit(QUOTA, request.auth):
@@ -84,7 +84,7 @@ async def proxy(request: Request[Token, str, State]) -> Response[bytes]:
 
 
 async def close() -> None:
-    """Ends all connections."""
+    """Close all connections."""
     await client.aclose()
     await store.aclose()
 

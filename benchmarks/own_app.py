@@ -12,13 +12,13 @@ guards = [requires("read")] if os.environ.get("BENCHMARK_PLUGIN") else []
 
 @get("/live", guards=guards, media_type=MediaType.JSON)
 async def live() -> bytes:
-    """2 KiB."""
+    """Answer 2 KiB."""
     return CONTENT
 
 
 @get("/export", guards=guards, media_type=MediaType.JSON)
 async def export() -> bytes:
-    """The same, under a rule with a cache."""
+    """Answer the same, under a rule with a cache."""
     return CONTENT
 
 

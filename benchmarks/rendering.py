@@ -61,7 +61,7 @@ class Cost(msgspec.Struct):
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     if len(sys.argv) > 1:
         sys.stdout.buffer.write(msgspec.json.encode(_measure(*ROWS[sys.argv[1]])))
         return
@@ -93,7 +93,7 @@ def _measure(kind: DocumentKind, variant: Variant) -> Cost:
 
 
 async def _measure_pauses(content: bytes, form: DocumentForm, variant: Variant) -> list[float]:
-    """How late the loop is while the variant is made in a thread, and by the adapter: p99 and longest, in ms."""
+    """Measure how late the loop is while the variant is made in a thread and by the adapter: p99 and longest, in ms."""
     renderer = ProcessRenderer(inline_bytes=0)
     await renderer.render(content, form, variant)  # the process is there
     in_thread = await _lateness(lambda: asyncio.to_thread(render, content, form, variant))

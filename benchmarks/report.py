@@ -39,7 +39,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 def build_table(samples: dict[str, list[Sample]]) -> Iterator[str]:
-    """The lines of the main table: for each row the median of the rounds, and the range where there are several."""
+    """Yield the lines of the main table: the median of each row's rounds, and the range if there are several."""
     yield from _heading(HEADINGS)
     for name, rounds in samples.items():
         cells = (
@@ -53,7 +53,7 @@ def build_table(samples: dict[str, list[Sample]]) -> Iterator[str]:
 
 
 def build_redis_table(samples: dict[str, list[Sample]]) -> Iterator[str]:
-    """The lines of the table of what the rows cost Redis."""
+    """Yield the lines of the table of what the rows cost Redis."""
     yield from _heading(REDIS_HEADINGS)
     for name, rounds in samples.items():
         cells = (
@@ -65,7 +65,7 @@ def build_redis_table(samples: dict[str, list[Sample]]) -> Iterator[str]:
 
 
 def build_latency_table(samples: dict[str, list[Sample]]) -> Iterator[str]:
-    """The lines of the table of what a request waits for that no other one is in the way of; the first row is bare."""
+    """Yield the lines of the table of latencies without concurrency, in microseconds. The first row is bare."""
     yield from _heading(LATENCY_HEADINGS)
     bare = next(iter(samples.values()))
     for name, rounds in samples.items():
@@ -79,7 +79,7 @@ def build_latency_table(samples: dict[str, list[Sample]]) -> Iterator[str]:
 
 
 def build_notes(samples: dict[str, list[Sample]], missing: Iterable[str]) -> Iterator[str]:
-    """What has to be known to read the tables."""
+    """Yield what a reader has to know to read the tables."""
     yield f"{platform.python_implementation()} {platform.python_version()}, {_processor()}. Access logs off."
     yield "Every answer was counted by its status; a single unexpected one would have ended the run."
     for name, rounds in samples.items():

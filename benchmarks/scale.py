@@ -29,7 +29,7 @@ from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection, open_client
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.model import Rule
 from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
@@ -74,7 +74,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     options, cores = _parse(sys.argv[1:]), divide_cores()
     executable = shutil.which("redis-server")
     if executable is None:
@@ -107,12 +107,12 @@ class Store:
         self.client = redis.Redis.from_url(server.url)
 
     async def admit(self, rule: Rule, digests: list[str]) -> float:
-        """Redis' microseconds in the script for one admission of each digest."""
+        """Admit each digest once; return the microseconds that Redis spent in the script for one admission."""
         self.settle()
         connection = RedisConnection(open_client(self.server.url, TIMEOUT_SECONDS), TIMEOUT_SECONDS)
         admissions, before = RedisAdmissions(connection), usage(self.client)
         for start in range(0, ADMISSIONS, BATCH):
-            asked = [Asked(rule, one) for one in digests[start : start + BATCH]]
+            asked = [AdmissionRequest(rule, one) for one in digests[start : start + BATCH]]
             for facts in await asyncio.gather(*map(admissions.admit, asked)):
                 if facts.record is None:
                     raise SystemExit("a token that was written is not there")
@@ -120,7 +120,7 @@ class Store:
         return since(self.client, before).usec["evalsha"] / ADMISSIONS
 
     def settle(self) -> None:
-        """Returns once no table of Redis is growing.
+        """Wait until no table of Redis is growing.
 
         While one is, each command moves a part of it on the way, which is the cost of having written a million keys a
         moment ago and not of the command. MEMORY STATS does not tell: it counts both tables from the first move to the
@@ -146,7 +146,7 @@ async def _measure(small: Store, large: Store, count: int, share: int) -> None:
 
 
 async def _compare_admissions(small: Store, large: Store, count: int) -> None:
-    """The same number of tokens in use among few and among very many; and where all of them are in use."""
+    """Compare admissions of as many tokens in use among few and among very many, and with all of those in use."""
     random, rule = Random(7), _rule()
     cases = _cases(small, large, count)
     digests = [[_digest(one) for one in random.sample(range(stored), used)] for _, used, stored in cases]
@@ -160,7 +160,7 @@ async def _compare_admissions(small: Store, large: Store, count: int) -> None:
 
 
 def _cases(small: Store, large: Store, count: int) -> tuple[tuple[Store, int, int], ...]:
-    """Which store, how many tokens are in use, and how many there are."""
+    """Return for each case the store, how many tokens are in use, and how many are stored."""
     return (small, FEW, FEW), (large, FEW, count), (large, min(count, MANY), count)
 
 
@@ -173,7 +173,7 @@ async def _list_project(client: "redis.Redis", tokens: RedisTokens) -> None:
 
 
 async def _change_owner(client: "redis.Redis", tokens: RedisTokens) -> None:
-    """What changing the owner of very many tokens costs."""
+    """Print what it costs to change the owner of very many tokens."""
     _fill(client, (msgspec.structs.replace(one, owner="one") for one in islice(make_records(1), OWNED)))
     old = None
     for version in (1, 2, 3):
@@ -189,7 +189,7 @@ async def _change_owner(client: "redis.Redis", tokens: RedisTokens) -> None:
 
 
 def make_records(share: int) -> Iterator[TokenRecord]:
-    """Tokens without end, `share` of them to each project and to each owner."""
+    """Yield tokens without end, `share` of them to each project and to each owner."""
     for number in numbers():
         token_digest = _digest(number)
         yield TokenRecord(
@@ -211,7 +211,7 @@ def make_records(share: int) -> Iterator[TokenRecord]:
 
 
 def _fill(client: "redis.Redis", records: Iterator[TokenRecord]) -> dict[str, float]:
-    """Writes what is kept of tokens that are in use, one kind after the other; bytes a token of each."""
+    """Write what Redis keeps of tokens in use, one kind after the other; return the bytes for each token by kind."""
     made, spent = list(records), {}
     kinds: dict[str, Callable[[Any, TokenRecord], Any]] = {
         "record": lambda pipe, one: pipe.set(keys.token(token_id(one.digest)), encode_record(one)),
@@ -234,14 +234,14 @@ def _fill(client: "redis.Redis", records: Iterator[TokenRecord]) -> dict[str, fl
 
 
 def usage(client: "redis.Redis") -> Usage:
-    """Calls and microseconds by command; commands inside a script are in the script's time."""
+    """Return calls and microseconds by command; the time of commands inside a script counts as the script's."""
     stats = client.info("commandstats")
     own = {name.removeprefix("cmdstat_"): numbers for name, numbers in stats.items()}
     return Usage({name: one["calls"] for name, one in own.items()}, {name: one["usec"] for name, one in own.items()})
 
 
 def since(client: "redis.Redis", before: Usage) -> Usage:
-    """What was done since then, without looking at it."""
+    """Return what Redis has done since `before`, without this look at it."""
     now = usage(client)
     used = {name for name in now.calls if now.calls[name] > before.calls.get(name, 0)} - {"info"}
     return Usage(

@@ -31,7 +31,7 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What the table calls it."""
+        """The name of the case in the table."""
         return f"{len(self.tokens):,} in use among {self.stored:,}"
 
 
@@ -44,7 +44,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 def compare(cases: Sequence[Case], policy: str, folder: Path, cores: Cores) -> Iterator[str]:
-    """A table's lines: medians, and the lowest and highest of the rounds."""
+    """Yield a table's lines: medians, and the lowest and highest of the rounds."""
     policies = folder / "policies"
     policies.mkdir()
     (policies / "scale.toml").write_text(policy)
@@ -66,7 +66,7 @@ def compare(cases: Sequence[Case], policy: str, folder: Path, cores: Cores) -> I
 
 @contextmanager
 def _serve(case: Case, policies: Path, folder: Path, cores: Cores) -> Iterator[tuple[int, int, Path]]:
-    """A gateway of the case's own: its process, its port and the file with its tokens."""
+    """Run a gateway for the case; give its process id, its port and the file with its tokens."""
     port, own = free_port(), folder / f"{case.stored}-{len(case.tokens)}"
     own.write_text("\n".join(case.tokens) + "\n")
     command = [sys.executable, "-m", "gateway", "serve", "--policies", str(policies), "--redis", case.redis_url]

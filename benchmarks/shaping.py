@@ -49,7 +49,7 @@ ROUNDS = 7
 
 
 def main() -> None:
-    """Measures and prints: of each figure the least of all rounds, as other work on the machine only adds to it."""
+    """Measure and print the least of all rounds for each figure, as other work on the machine only adds to it."""
     rounds = [_measure_all() for _ in range(ROUNDS)]
     print("| while it makes | seconds | median ms | p99 ms | longest ms | not 200 |\n|---|---:|---:|---:|---:|---:|")
     for title in ROWS:
@@ -83,7 +83,11 @@ def _measure_all() -> dict[str, Sequence[float]]:
 
 
 def _measure(port: int, token: str, queries: Sequence[str]) -> Sequence[float]:
-    """Seconds; the others' median, 99th percentile and longest wait in milliseconds; how many failed, of how many."""
+    """Measure one round.
+
+    Return the seconds it took; the others' median, 99th percentile and longest wait in milliseconds; how many of their
+    requests failed, and of how many.
+    """
     began = time.perf_counter()
     command = ["curl", "--fail", "--silent", "--show-error", "-o", "/dev/null", "-H", f"Authorization: Bearer {token}"]
     pulls = [subprocess.Popen([*command, f"http://127.0.0.1:{port}/export?{query}"]) for query in queries]

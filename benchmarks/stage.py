@@ -1,4 +1,4 @@
-"""Starts everything that is measured, on free ports of the loopback interface, and ends it again."""
+"""Start everything that is measured, on free ports of the loopback interface, and stop it again."""
 
 import hashlib
 import importlib.util
@@ -101,12 +101,12 @@ class Row(msgspec.Struct, frozen=True):
     fields: tuple[Field, ...] = CLIENT_FIELDS
     status: int = 200
     cache_status: str = ""
-    """How Cache-Status begins, where it has to be there."""
+    """How Cache-Status begins, if it has to be there."""
     uses_redis: bool = False
     connections: int = CONNECTIONS
 
     def probe(self) -> None:
-        """Makes sure that one request is answered as the row says."""
+        """Check that one request is answered as the row says. Raise SystemExit if it is not."""
         token = dict(self.fields).get("Authorization", "").removeprefix("Bearer ")
         rest = [field for field in self.fields if field[0] != "Authorization"]
         answer = ask(self.port, "GET", self.target, token=token or None, host="127.0.0.1", fields=rest)
@@ -266,6 +266,6 @@ class Stage:
 
 @contextmanager
 def set_up(folder: Path, cores: Cores) -> Iterator[Stage]:
-    """A stage whose processes end with the block, whatever happens in it."""
+    """Give a stage whose processes end with the block, whatever happens in it."""
     with ExitStack() as ending:
         yield Stage(folder, cores, ending)

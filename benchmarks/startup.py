@@ -71,14 +71,14 @@ def build_rows(folder: Path, redis_url: str) -> dict[str, Callable[[], float]]:
 
 
 def run(*command: str) -> float:
-    """CPU seconds of a command from its start to its end."""
+    """Run a command; return its CPU seconds from start to end."""
     before = _children_seconds()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     return _children_seconds() - before
 
 
 def serve(folder: Path, *options: str) -> float:
-    """CPU seconds of a gateway with all its processes, from its start until it answers, without an admin listener."""
+    """Run a gateway without an admin listener; return the CPU seconds of all its processes until it answers."""
     server = GatewayServer(folder, *options)
     try:
         wait_until(lambda: is_listening(server.port), "the gateway listens")

@@ -6,7 +6,7 @@ What it costs less than the gateway itself is what an admission costs. Run as `u
 from gateway import app as composition
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
-from gateway.core.admission.decision import Asked, Facts
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest
 
 
 class RememberedAdmissions:
@@ -14,10 +14,10 @@ class RememberedAdmissions:
 
     def __init__(self, connection: RedisConnection) -> None:
         self._admissions = RedisAdmissions(connection)
-        self._known: dict[str, Facts] = {}
+        self._known: dict[str, AdmissionFacts] = {}
 
-    async def admit(self, asked: Asked) -> Facts:
-        """What was found the first time."""
+    async def admit(self, asked: AdmissionRequest) -> AdmissionFacts:
+        """Return what was found the first time."""
         known = self._known.get(asked.digest)
         if known is None or not known.stored_heads:
             known = self._known[asked.digest] = await self._admissions.admit(asked)

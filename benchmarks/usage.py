@@ -33,21 +33,21 @@ class RedisUsage(msgspec.Struct, frozen=True):
     """User and system time of the whole server: sockets and parsing too."""
 
     def since(self, earlier: "RedisUsage") -> "RedisUsage":
-        """What was spent in between."""
+        """Return what was spent since `earlier`."""
         return RedisUsage(
             self.scripts - earlier.scripts, self.script_us - earlier.script_us, self.cpu_us - earlier.cpu_us
         )
 
 
 def divide_cores() -> Cores:
-    """One of the cores that this process may use for the server, the others for the rest."""
+    """Divide the cores that this process may use: one for the server, the others for the rest."""
     *others, last = sorted(os.sched_getaffinity(0))
     return Cores(frozenset({last}), frozenset(others or [last]))
 
 
 @contextmanager
 def pinned(cores: frozenset[int]) -> Iterator[None]:
-    """Processes that are started meanwhile stay on these cores."""
+    """Pin the processes that are started inside the block to these cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -57,9 +57,10 @@ def pinned(cores: frozenset[int]) -> Iterator[None]:
 
 
 def cpu_us(pid: int) -> float:
-    """User and system time of a process and all its descendants, ended ones included, in microseconds.
+    """Return the CPU time of a process and all its descendants, ended ones included, in microseconds.
 
-    The kernel counts in ticks of 10 ms: over a few seconds of load that is a quarter of a percent.
+    It is user and system time. The kernel counts in ticks of 10 ms: over a few seconds of load that is a quarter of a
+    percent.
     """
     stats = dict(_stats())
     found = {pid}
@@ -70,7 +71,7 @@ def cpu_us(pid: int) -> float:
 
 
 def redis_usage(url: str) -> RedisUsage:
-    """What Redis says of itself in INFO."""
+    """Return what Redis reports about itself in INFO."""
     with redis.Redis.from_url(url) as client:
         commands = client.info("commandstats").get("cmdstat_evalsha", {"calls": 0, "usec": 0})
         cpu = client.info("cpu")

@@ -1,4 +1,4 @@
-"""`python -m gateway` is the `gateway` command."""
+"""The `gateway` command as `python -m gateway`."""
 
 from gateway.cli.main import main
 

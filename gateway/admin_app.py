@@ -1,4 +1,4 @@
-"""Composition root of the admin listener: as app.py, for a process that answers people and not their programs."""
+"""Composition root of the admin listener: as app.py, for a process that answers people."""
 
 import asyncio
 import gc
@@ -36,9 +36,10 @@ from gateway.core.durability import Readiness
 from gateway.core.masking import Masking
 from gateway.management.building import build_management
 from gateway.pages.common import Pages, build_templates
-from gateway.pages.router import build_pages, tell_http
+from gateway.pages.router import build_pages, render_http_error
 from gateway.pages.sessions import WRONG_SIGN_INS, Visitors
 from gateway.pipeline.authenticator import Authenticator
+from gateway.server.requests import RequestAcceptor
 from gateway.settings import (
     Settings,
     authority_of,
@@ -50,11 +51,11 @@ from gateway.settings import (
 )
 
 ADMIN_TIMEOUT_SECONDS = 5.0
-"""A person waits longer for Redis than a request may: ten thousand tokens are listed in one question."""
+"""The timeout for people, who wait longer for Redis than a request may: one call lists ten thousand tokens."""
 
 
 class Administration:
-    """What the admin listener works with: connections and policies of its own, as it may be a process of its own."""
+    """The parts of the admin listener: connections and policies of its own, as it may be a process of its own."""
 
     def __init__(
         self, settings: Settings, client: "Client | None" = None, clock: Callable[[], float] = time.time
@@ -75,14 +76,12 @@ class Administration:
             self.exports_redis = BoundedConnection(open_client(url, ADMIN_TIMEOUT_SECONDS), ADMIN_TIMEOUT_SECONDS)
         self.exports = RedisExports(self.exports_redis, 0, history=RedisAudit(self.redis) if url else None)
         trusted = parse_trusted_proxies(settings)
+        self.acceptor = RequestAcceptor(self.policies, clock, request_ids().__next__, trusted)
         failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
         self.access = Access(
             admissions=RedisAdmissions(self.redis),
             authenticator=Authenticator(failures, settings.token_pepper.encode()),
-            clock=clock,
-            new_id=request_ids().__next__,
-            trusted=trusted,
-            masking=self.masking,
+            acceptor=self.acceptor,
         )
         sessions, wrong_sign_ins = RedisSessions(self.redis), FailedCredentials(WRONG_SIGN_INS)
         kinds = parse_sign_in(settings.sign_in)
@@ -104,52 +103,39 @@ class Administration:
         )
 
     def policy_mistakes(self) -> tuple[str, ...]:
-        """Mistakes of the policy files, where an older set is served."""
+        """Return the mistakes of the policy files, if the running set is older than they."""
         return self.policies.mistakes
 
     def masking(self) -> Masking:
-        """What looks like a token of the policies of the moment."""
+        """Return the masking of what looks like a token of the current policies."""
         return self.policies.current.masking
 
     async def check_readiness(self) -> Readiness:
-        """What Redis does not do for the gateway, and what should be changed of it."""
+        """Return what Redis fails to do for the gateway, with warnings about its configuration."""
         return await self.readiness.check()
 
     async def close(self) -> None:
-        """Ends the connection, where it is nobody else's."""
+        """Close the connections, except one that others use."""
         if self.exports_redis is not self.redis:
             await self.exports_redis.close()
         if self._owns_client:
             await self.redis.close()
 
 
-def create_admin(
-    settings: Settings | None = None, client: "Client | None" = None, clock: Callable[[], float] = time.time
-) -> Litestar:
-    """The admin listener's application; as in `create_app`, a `client` is one that others use as well."""
-    return build_application(Administration(settings or read_settings(), client, clock))
-
-
 def create_admin_listener(settings: Settings | None = None, client: "Client | None" = None) -> AdminListener:
-    """The same as `gateway serve` runs it: behind a server with the limits of the public listener's."""
+    """Build the admin listener as `gateway serve` runs it: behind a server with the limits of the public listener's."""
     settings = settings or read_settings()
     administration = Administration(settings, client)
-    return AdminListener(
-        build_application(administration),
-        time.time,
-        request_ids().__next__,
-        parse_trusted_proxies(settings),
-        administration.masking,
-    )
+    return AdminListener(build_application(administration), administration.acceptor)
 
 
 def build_application(administration: Administration) -> Litestar:
-    """The application of what is administered."""
+    """Build the application of the admin listener from its parts."""
     mask_logs(administration.masking, Counter())
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
-        gc.freeze()  # as in app.py: what is there by now stays
+        gc.freeze()  # as in app.py: the objects that exist now stay
         reload = partial(administration.policies.reload_beside, is_asked_for=True)
         tasks = (
             asyncio.create_task(administration.policies.watch(lambda: None)),
@@ -165,5 +151,5 @@ def build_application(administration: Administration) -> Litestar:
 
     metrics = build_metrics(administration.usage, administration.policy_mistakes, administration.versions)
     api = build_api(administration.management, administration.exports, administration.usage, administration.access)
-    pages, tell = build_pages(administration.pages), partial(tell_http, administration.pages)
+    pages, tell = build_pages(administration.pages), partial(render_http_error, administration.pages)
     return build_admin(administration, [pages, api, metrics], run, tell, build_templates(), build_openapi())

@@ -22,15 +22,15 @@ from gateway.adapters.logs.error_log import mask_logs
 from gateway.adapters.logs.hangups import HANGUPS
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.policy_versions import RedisVersions
-from gateway.adapters.ports import Upstreams
+from gateway.adapters.ports import Closeable, Upstreams
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import BoundedConnection, Client, Meaning, RedisConnection, open_client
 from gateway.adapters.redis.exports import ApartHeads, Limits, RedisExports
 from gateway.adapters.redis.fetch_leases import RedisFetches
+from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
 from gateway.adapters.redis.readiness import RedisReadiness
-from gateway.adapters.redis.settlements import RedisSettlements
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.adapters.redis.usage import RedisCounting
+from gateway.adapters.redis.usage import RedisUsageCounter
 from gateway.adapters.renderer import ProcessRenderer
 from gateway.adapters.revocation_watch import StreamWatch
 from gateway.adapters.signing_keys import SigningKeys
@@ -41,30 +41,32 @@ from gateway.core.http.assertions import Issuer
 from gateway.management.building import build_management
 from gateway.management.product_api import ProductApi
 from gateway.pipeline.authenticator import Authenticator
-from gateway.pipeline.cache import Retrieval
+from gateway.pipeline.cache import ExportCache
 from gateway.pipeline.exchange import Exchange
-from gateway.pipeline.fetch import Contents, Fetching
-from gateway.pipeline.variants import Shaping
+from gateway.pipeline.fetch import ContentStore, UpstreamFetcher
+from gateway.pipeline.recognition import Recognition
+from gateway.pipeline.variants import VariantBuilder
 from gateway.server.forward_auth import ForwardAuth
 from gateway.server.listener import Capacity, Proxy, PublicListener
 from gateway.server.own_endpoints import build_operations
+from gateway.server.requests import RequestAcceptor
 from gateway.server.whoami import Whoami
 from gateway.settings import Settings, parse_own_addresses, parse_trusted_proxies, parse_upstreams, read_settings
 
 EXPORT_TIMEOUT_SECONDS = 5.0
-"""For whole exports to and from Redis: megabytes may take longer than an admission, and break no circuit for it."""
+"""The timeout for whole exports to and from Redis: megabytes may take longer, and must not open a circuit."""
 
 EXPORTS = Meaning("The Redis of the exports", "backends are asked for exports, and none are stored,")
-"""What the log says of it while it is away."""
+"""The log's words about the exports' Redis while it is away."""
 
 USAGE_TIMEOUT_SECONDS = 2.0
-"""For what was counted in a second, off every request's path; a stop waits for it no longer."""
+"""The timeout for usage of one second, off every request's path; a stop waits no longer for it."""
 
 
 class Gateway:
-    """One worker's parts, put together from the settings. A `client` that is given is used and closed as its own.
+    """The parts of one worker, built from the settings. A given `client` is used and closed as its own.
 
-    `upstreams` answer in the place of the policies' backends. `policies` are those of several gateways of one process.
+    `upstreams` replace the policies' backends. `policies` are shared by several gateways of one process.
     """
 
     def __init__(
@@ -87,45 +89,62 @@ class Gateway:
         self.managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not admissions' own
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
-        self.settlements = RedisSettlements(self.redis, request_ids().__next__)
+        self.refunds = RedisQuotaRefunds(self.redis, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
         exports = self.exports = self._open_exports(settings, client)
         self.encoder = ContentEncoder()
-        contents = Contents(exports, self.encoder, HeldBytes(settings.unsent_memory), self.cache_counts)
+        content_store = ContentStore(exports, self.encoder, HeldBytes(settings.unsent_memory), self.cache_counts)
         self.renderer = ProcessRenderer()
-        parts = (exports, contents, self.fetches, upstreams or self.upstreams, self.cache_counts)
+        parts = (exports, content_store, self.fetches, upstreams or self.upstreams, self.cache_counts)
         instance = "" if upstreams else settings.instance or secrets.token_hex(8)
-        documents = Retrieval(contents, Fetching(*parts, None, issuer, instance), self.fetches, Counter())
-        self.fetching = Fetching(*parts, Shaping(documents, exports, self.renderer), issuer, instance)
-        self.retrieval = Retrieval(contents, self.fetching, self.fetches, self.cache_counts, self.heads)
+        documents = ExportCache(content_store, UpstreamFetcher(*parts, None, issuer, instance), self.fetches, Counter())
+        self.fetcher = UpstreamFetcher(*parts, VariantBuilder(documents, exports, self.renderer), issuer, instance)
+        self.export_cache = ExportCache(content_store, self.fetcher, self.fetches, self.cache_counts, self.heads)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
-        self.counting = RedisCounting(self.counting_redis, self.cache_counts, time.time)
+        self.usage_counter = RedisUsageCounter(self.counting_redis, self.cache_counts, time.time)
         self.versions = RedisVersions(self.counting_redis, process_name(), self.policies)
         self.admissions = RedisAdmissions(self.redis)
-        failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
-        self.authenticator = Authenticator(failures, settings.token_pepper.encode())
+        self.failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
+        self.authenticator = Authenticator(self.failures, settings.token_pepper.encode())
         self.exchange = Exchange(
             policies=self.policies,
             admissions=self.admissions,
-            retrieval=self.retrieval,
-            settlements=self.settlements,
+            export_cache=self.export_cache,
+            refunds=self.refunds,
             streams=self.streams,
             authenticator=self.authenticator,
             access_log=self.access_log,
             clock=time.time,
-            counting=self.counting,
+            usage_counter=self.usage_counter,
             issuer=issuer,
             product_api=ProductApi(self.management),
         )
 
+    def build_recognition(self, new_id: Callable[[], str], *, verifies: bool) -> Recognition:
+        """Return what answers requests whose bytes were seen before; see settings.Settings.recognition."""
+        return Recognition(
+            policies=self.policies,
+            admissions=self.admissions,
+            releases=self.refunds,
+            recall=self.exports.recall,
+            offered=self.encoder.offered,
+            access_log=self.access_log,
+            usage_counter=self.usage_counter,
+            failures=self.failures,
+            counts=self.cache_counts,
+            clock=time.time,
+            new_id=new_id,
+            verifies=verifies,
+        )
+
     def set_time(self, milliseconds: int | None) -> None:
-        """Makes it this time, in Unix milliseconds, for all that is decided from now on; None: Redis tells the time."""
-        self.admissions.now = self.settlements.now = self.exports.now = self.fetches.now = milliseconds
+        """Set the time of all further decisions, in Unix milliseconds; None lets Redis tell the time."""
+        self.admissions.now = self.refunds.now = self.exports.now = self.fetches.now = milliseconds
         if self.heads is not None:
             self.heads.now = milliseconds
 
     def _open_exports(self, settings: Settings, client: Client) -> RedisExports:
-        """The exports, in the Redis of the tokens or in one of their own, and the connections for them."""
+        """Open the exports, in the Redis of the tokens or in one of their own, and the connections for them."""
         counts, url, limits = self.cache_counts, settings.exports_redis_url, Limits(settings.export_limit)
         self.exports_redis = self.waited_for = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, counts)
         self.heads: ApartHeads | None = None
@@ -138,20 +157,20 @@ class Gateway:
         return RedisExports(self.exports_redis, settings.export_memory, counts, limits=limits)
 
     def policy_mistakes(self) -> tuple[str, ...]:
-        """Mistakes of the policy files, where an older set is served."""
+        """Return the mistakes of the policy files, if the running set is older than they."""
         return self.policies.mistakes
 
     async def check_readiness(self) -> Readiness:
-        """What Redis does not do for the gateway, and what should be changed of it."""
+        """Return what Redis fails to do for the gateway, with warnings about its configuration."""
         return await self.readiness.check()
 
     def keep_upstreams(self) -> None:
-        """Makes the backends those of the present policies."""
+        """Update the backends to those of the current policies."""
         self.upstreams.keep(policy.upstream for policy in self.policies.current.policies.values())
 
     @asynccontextmanager
     async def running(self, on_reload: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
-        """Follows changes of the policy files, and hangups, until the end, and then closes all."""
+        """Follow changes of the policy files, and hangups, until the end, and then close everything."""
         tasks = (
             asyncio.create_task(self.policies.watch(on_reload)),
             asyncio.create_task(HANGUPS.follow(partial(self._reload, on_reload))),
@@ -166,45 +185,52 @@ class Gateway:
             await self.close()
 
     async def _reload(self, then: Callable[[], None]) -> None:
-        """What SIGHUP asks for: nothing that is under way notices it."""
+        """Reload as SIGHUP requests: requests in progress do not notice it."""
         if self.access_log is not None:
             self.access_log.reopen()
         await self.policies.reload_beside(is_asked_for=True)
         then()
 
     async def close(self) -> None:
-        """Ends connections and writes what is left of the access log."""
-        self.streams.close()
-        await self.retrieval.close()
-        await self.fetching.close()
+        """Close connections and write what is left of the access log."""
+        self.streams.stop()
+        parts: tuple[Closeable, ...] = (
+            self.export_cache,
+            self.fetcher,
+            self.fetches,
+            self.waited_for,
+            self.exports_redis,
+            self.upstreams,
+            self.refunds,
+            self.managing,
+            self.usage_counter,
+            self.counting_redis,
+            self.redis,
+        )
+        for part in parts:
+            await part.close()
         self.renderer.close()
         self.encoder.close()
-        await self.fetches.close()
-        await self.waited_for.close()
-        await self.exports_redis.close()
-        await self.upstreams.close()
-        await self.settlements.close()
-        await self.managing.close()
-        await self.counting.close()
-        await self.counting_redis.close()
-        await self.redis.close()
         if self.access_log is not None:
             await self.access_log.close()
 
 
 def open_policies(settings: Settings) -> PolicyFiles:
-    """The policy files of the settings, read; raises ConfigurationError with every mistake."""
+    """Read the policy files of the settings. Raise ConfigurationError with every mistake."""
     folder, replacements = Path(settings.policies), parse_upstreams(settings.upstreams)
     return PolicyFiles(folder, replacements, can_assert=bool(settings.assertion_key), own=parse_own_addresses(settings))
 
 
 def process_name() -> str:
-    """How this process is called among those that share a Redis: others may have its host's name and its number."""
+    """Return the name of this process among those that share a Redis.
+
+    Others may have its host's name and its number, so it ends at random.
+    """
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
 
 
 async def end_tasks(tasks: "Iterable[asyncio.Task[None]]") -> None:
-    """Cancels what runs beside the requests, and waits for its end."""
+    """Cancel background tasks, and wait for their end."""
     for task in tasks:
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -212,33 +238,38 @@ async def end_tasks(tasks: "Iterable[asyncio.Task[None]]") -> None:
 
 
 def request_ids() -> Iterator[str]:
-    """Ids that no other worker or restart gives: 64 random bits of this process and a count."""
+    """Return an iterator of ids that no other worker or restart gives: 64 random bits of this process and a count."""
     prefix = secrets.token_hex(8)
-    return (f"{prefix}{number:08x}" for number in itertools.count(1))
+    return map(f"{prefix}%08x".__mod__, itertools.count(1))
 
 
 def create_app(settings: Settings | None = None, client: "Client | None" = None) -> PublicListener:
-    """The public listener's application, from the environment where no settings are given.
+    """Build the public listener's application, by default with the settings of the environment.
 
     `client` is a Redis client that others in this process use as well: the embedded store is in it.
     """
     settings = settings or read_settings()
     gateway = Gateway(settings, client)
     mask_logs(lambda: gateway.policies.current.masking, gateway.cache_counts)
+    return build_listener(gateway, settings)
+
+
+def build_listener(gateway: Gateway, settings: Settings) -> PublicListener:
+    """Return the public listener of a gateway."""
 
     @asynccontextmanager
     async def run(_: Litestar) -> AsyncIterator[None]:
         gateway.keep_upstreams()
-        gc.freeze()  # what is there by now stays: looking through it for garbage would hold everybody up for 20 ms
+        gc.freeze()  # the objects that exist now stay: a collection of them would block the loop for 20 ms
         async with gateway.running(gateway.keep_upstreams):
             yield
 
-    trusted = parse_trusted_proxies(settings)
     new_id = request_ids().__next__
-    proxy = Proxy(gateway.exchange, time.time, new_id, trusted)
-    forward_auth = ForwardAuth(gateway.exchange, time.time, new_id, trusted, gateway.own)
-    whoami = Whoami(
-        gateway.exchange, gateway.authenticator, gateway.policies, gateway.tokens, time.time, new_id, trusted
-    )
+    acceptor = RequestAcceptor(gateway.policies, time.time, new_id, parse_trusted_proxies(settings))
+    proxy = Proxy(gateway.exchange, acceptor)
+    forward_auth = ForwardAuth(gateway.exchange, acceptor, gateway.own)
+    whoami = Whoami(gateway.exchange, gateway.authenticator, gateway.policies, gateway.tokens, acceptor)
     operations = build_operations(gateway, whoami, run, gateway.own)
-    return PublicListener(proxy, forward_auth, operations, gateway.own, Capacity(settings.max_requests))
+    mode, capacity = settings.recognition, Capacity(settings.max_requests)
+    recognition = gateway.build_recognition(new_id, verifies=mode == "verify") if mode != "off" else None
+    return PublicListener(proxy, forward_auth, operations, gateway.own, capacity, recognition)

@@ -37,11 +37,10 @@ from gateway.core.tokens.audit import Actor
 from gateway.core.tokens.changes import TokenRequest
 from gateway.core.tokens.text import digest, token_id
 from gateway.core.upstream.forwarding import Principal
-from gateway.litestar_plugin.gate import Gate, Terms
+from gateway.litestar_plugin.gate import Gate, GateOptions
 from gateway.litestar_plugin.guards import (
     describe_credentials,
     describe_guard,
-    needs_of,
     optional,
     or_token,
     principal_of,
@@ -53,6 +52,7 @@ from gateway.litestar_plugin.reading import find_reads
 from gateway.litestar_plugin.refusals import GatewayRefusal, answer_refusal
 from gateway.litestar_plugin.websockets import QuietDenials
 from gateway.pipeline.exchange import Exchange
+from gateway.server.requests import RequestAcceptor
 from gateway.settings import NO_REDIS, Settings, parse_trusted_proxies, read_settings
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ logger = logging.getLogger(__name__)
 QUIET_DENIALS = QuietDenials()
 
 APP = Actor("the app", "operator")
-"""Who makes and ends tokens by the plugin's own methods, in the history."""
+"""The actor in the history for tokens that the plugin's own methods create and revoke."""
 
 __all__ = [
     "GatewayPlugin",
@@ -77,12 +77,12 @@ __all__ = [
 class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
     """Checks the tokens of a Litestar app's requests against the policies, with Redis as the gateway has it.
 
-    `settings` are those of the gateway, from the environment where none are given. `policy` is the one whose quotas
-    guarded handlers have that no rule matches; it need not be named where there is only one.
+    `settings` are those of the gateway, by default from the environment. `policy` is the one whose quotas apply to
+    guarded handlers without a matching rule; it need not be named if there is only one.
 
     Refusals are exceptions of Litestar (litestar_plugin/refusals.py), unless `raise_refusals` is False: then they are
-    answered at once, and the app sees nothing of them. Paths that match one of the `exclude` patterns, and handlers
-    whose `opt` has `exclude_opt_key`, are left alone, as by Litestar's own middleware. The gate stands before all other
+    answered at once, and the app does not see them. Paths that match one of the `exclude` patterns, and handlers whose
+    `opt` has `exclude_opt_key`, are ignored, as by Litestar's own middleware. The gate stands before all other
     middleware; an app that wants some before it puts `middleware` into its own list. Raises ConfigurationError.
     """
 
@@ -107,15 +107,15 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         self._store = EmbeddedStore() if self.settings.redis_url == EMBEDDED else None
         self._gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, Gateway] = WeakKeyDictionary()
         self._here: tuple[weakref.ref[asyncio.AbstractEventLoop], Gateway] | None = None
-        """The loop that was last, and its gateway: nearly always the only one."""
+        """The last event loop and its gateway, nearly always the only ones."""
         self._handlers: WeakKeyDictionary[Gateway, AppUpstreams] = WeakKeyDictionary()
         self._needed: dict[str, str] = {}
         """The scopes that guards name, each with a handler that needs it."""
         self.policies.object = self._check_policies
         patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
         trusted = parse_trusted_proxies(self.settings)
-        terms = Terms(self._policy.name, trusted, raise_refusals, patterns, exclude_opt_key)
-        self._gate = Gate(self, terms, self.now, request_ids().__next__)
+        acceptor = RequestAcceptor(self.policies, self.now, request_ids().__next__, trusted)
+        self._gate = Gate(self, GateOptions(self._policy.name, raise_refusals, patterns, exclude_opt_key), acceptor)
 
     @property
     def middleware(self) -> Callable[[ASGIApp], ASGIApp]:
@@ -124,7 +124,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
 
     @property
     def gateway(self) -> Gateway:
-        """The gateway of the present event loop: connections belong to the loop that has opened them."""
+        """The gateway of the current event loop: connections belong to the loop that has opened them."""
         loop = asyncio.get_running_loop()
         if self._here is not None and self._here[0]() is loop:
             return self._here[1]
@@ -140,16 +140,16 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
 
     @property
     def exchange(self) -> Exchange:
-        """What admits and answers requests, in the present event loop."""
+        """The exchange of the current event loop."""
         return self.gateway.exchange
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Puts the gate before all other middleware, and `principal` among the dependencies."""
+        """Put the gate before all other middleware, and `principal` among the dependencies."""
         if self.settings.failed_credentials:
             logger.warning(announce_guard(self.settings.failed_credentials))
         if self.middleware not in app_config.middleware:
             app_config.middleware.insert(0, self.middleware)
-        # The class comes last among the bases of what is raised: any handler of the app's own is found before.
+        # The class is the last base of the exceptions, so that any handler of the app is found before.
         app_config.exception_handlers.setdefault(cast(Any, GatewayRefusal), answer_refusal)
         app_config.dependencies.setdefault("principal", Provide(provide_principal, sync_to_thread=False))
         app_config.lifespan.append(self._run)
@@ -159,14 +159,14 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
-        """Looks at the guards of a route's handlers; ConfigurationError where one asks for an unknown scope."""
+        """Read the guards of a route's handlers. Raise ConfigurationError if one needs an unknown scope."""
         handlers: Sequence[Any] = ()
         if isinstance(route, HTTPRoute):
             handlers = route.route_handlers
         elif isinstance(route, WebSocketRoute):
             handlers = [route.route_handler]
         for handler in handlers:
-            needs = needs_of(handler)
+            needs = self._gate.take_guards(handler)
             for scope in needs.scopes if needs else ():
                 self._needed.setdefault(scope, str(handler))
             if isinstance(handler, HTTPRouteHandler):
@@ -176,7 +176,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         self._check_policies(self.policies.current)
 
     def on_cli_init(self, cli: click.Group) -> None:
-        """Adds the gateway's commands to the app's own, with this app's Redis, policies and pepper."""
+        """Add the gateway's commands to the app's own, with this app's Redis, policies and pepper."""
         defaults = {
             "redis_url": self.settings.redis_url,
             "policies": self.settings.policies,
@@ -197,9 +197,9 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         plan: str | None = None,
         expires_at: int | None = None,
     ) -> str:
-        """Return the text of a new token of the app's policy, which is nowhere else; the history names the app.
+        """Create a token of the app's policy and return its text, which is stored nowhere; the history names the app.
 
-        Without scopes it has all that its plan allows. Raises ChangeRefused for what the policy does not allow, and
+        Without scopes it has all that its plan allows. Raise ChangeRefused for what the policy does not allow, and
         StoreUnavailable.
         """
         request = TokenRequest(
@@ -210,23 +210,23 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         return made.text
 
     async def revoke(self, token: str) -> None:
-        """End a token by its text; the next request with it is refused. Raises NotFound and StoreUnavailable."""
+        """Revoke a token by its text; the next request with it is refused. Raise NotFound and StoreUnavailable."""
         identity = token_id(digest(token, self.settings.token_pepper.encode()))
         await self.gateway.management.revoke_token(APP, identity)
 
     def forget(self) -> None:
-        """Forget all tokens, counters and exports of the embedded store; a Redis is left alone."""
+        """Delete all tokens, counters and exports of the embedded store; a Redis is not touched."""
         if self._store is not None:
             self._store.clear()
             self._gateways.clear()
             self._here = None
 
     def now(self) -> float:
-        """Unix seconds, by the clock or as `set_time` has set them."""
+        """Return Unix seconds, by the clock or as `set_time` has set them."""
         return self._clock() if self._time is None else self._time / 1000
 
     def set_time(self, milliseconds: int | None) -> None:
-        """Makes it this time, in Unix milliseconds, for all gateways of this plugin; None: what clocks say."""
+        """Set the time of all gateways of this plugin, in Unix milliseconds; None lets clocks tell it."""
         self._time = milliseconds
         for gateway in self._gateways.values():
             gateway.set_time(milliseconds)
@@ -237,13 +237,13 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         try:
             async with gateway.running():
                 yield
-                await self._handlers[gateway].finish()
+                await self._handlers[gateway].drain()
         finally:
             self._gateways.pop(asyncio.get_running_loop(), None)
             self._here = None
 
     def _warn_of_reads(self, handler: HTTPRouteHandler, path: str) -> None:
-        """Warns of a handler whose answer is stored for others, and depends on the one who asks."""
+        """Warn of a handler whose answer is stored for others, but depends on the client."""
         segments = tuple(segment.split(":")[0].strip("{}") for segment in path.split("/")[1:])
         host = self._policy.hosts[0] if self._policy.hosts else ""
         rule = self.policies.current.match(host, "GET", segments) if "GET" in handler.http_methods else None
@@ -258,7 +258,7 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
             )
 
     def _check_policies(self, policies: PolicySet) -> None:
-        """Refuses a set of policies with which this app would not start."""
+        """Raise ConfigurationError for a set of policies with which this app would not start."""
         policy = policies.policies.get(self._policy.name)
         if policy is None:
             message = unknown_name("policy", self._policy.name, policies.policies)
@@ -273,18 +273,28 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
 
 
 class Commands(click.Group):
-    """Commands whose mistakes are said in words, also under a command line that knows none of them."""
+    """A group that prints the gateway's errors in words, also under a command line that does not know them."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Runs the command that was asked for."""
+        """Run the requested command. Raise click.ClickException for the gateway's errors."""
         try:
             return super().invoke(ctx)
         except GatewayError as error:
             raise click.ClickException(str(error)) from error
 
 
-NOT_OBEYED = ("listen", "admin_listen", "own_prefix", "sign_in", "workers", "max_requests", "log_format", "log_level")
-"""Settings of what the app's server does in the plugin's place."""
+NOT_OBEYED = (
+    "listen",
+    "admin_listen",
+    "own_prefix",
+    "sign_in",
+    "workers",
+    "max_requests",
+    "recognition",
+    "log_format",
+    "log_level",
+)
+"""Settings that the app's server decides instead of the plugin."""
 NO_STORE = (
     "GatewayPlugin: no store is named. Set GATEWAY_REDIS_URL, or write GatewayPlugin(Settings(redis_url=...)): "
     "redis://127.0.0.1:6379/0, or memory:// to try it with one process and nothing kept"
@@ -292,7 +302,7 @@ NO_STORE = (
 
 
 def _read_settings() -> Settings:
-    """The settings of the environment; what is missing is said in the plugin's own words."""
+    """Return the settings of the environment. Raise ConfigurationError in the plugin's own words."""
     try:
         return read_settings()
     except ConfigurationError as error:
@@ -316,7 +326,7 @@ def _check_settings(settings: Settings) -> None:
 
 
 def _choose(policies: PolicySet, name: str) -> Policy:
-    """The policy of the app."""
+    """Return the policy of the app. Raise ConfigurationError if it is not determined."""
     found = policies.policies
     if not name and len(found) == 1:
         return next(iter(found.values()))

@@ -18,13 +18,13 @@ from gateway.core.own_addresses import DEFAULT_PREFIX, OwnAddresses, parse_prefi
 
 PREFIX = "GATEWAY_"
 NO_SETTINGS = ("GATEWAY_DEMO_", "GATEWAY_FUZZ_", "GATEWAY_TEST_")
-"""What variables of `gateway demo` and of the tests begin with: a gateway that is started beside them ignores them."""
+"""Prefixes of variables of `gateway demo` and of the tests: a gateway that is started beside them ignores them."""
 SECRETS = {"token_pepper", "assertion_key"}
 """Settings that are never shown."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How this gateway runs. The variable of a setting is its name in capitals behind GATEWAY_."""
+    """How this gateway runs. The variable of a setting is its name in capitals after GATEWAY_."""
 
     redis_url: str
     """redis://, rediss:// or unix:// of the store, or memory:// for the embedded one."""
@@ -34,55 +34,58 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The folder of the policy files."""
     listen: str = "127.0.0.1:8080"
     """Address of the public listener: HOST:PORT, :PORT of all interfaces (IPv4 and IPv6), or unix:/PATH of a socket.
-    Port 0 is a free one, which the ready line tells."""
+    Port 0 is a free one, which the ready line names."""
     admin_listen: str = "127.0.0.1:8081"
     """Host and port of the admin listener: developer page, management API. Empty: there is none."""
     own_prefix: str = DEFAULT_PREFIX
-    """Behind which path the public listener has its own addresses, such as /-/health; all others are the backends'."""
+    """Path of the gateway's own addresses on the public listener, such as /-/health; all others are the backends'."""
     sign_in: str = "admin owner project"
     """Whose tokens may open the developer page: of `admin`, `owner` and `project`, separated by spaces. A policy's
     tokens need the `sign_in_scope` of their policy, too."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Processes that answer requests."""
     upstreams: str = ""
-    """Backends in the place of the policies' own: NAME=URL, several separated by spaces."""
+    """Backends to use instead of the policies' own: NAME=URL, several separated by spaces."""
     token_pepper: str = ""
-    """Key of the HMAC under which tokens are stored; kept out of reprs, logs and Redis. Changing it ends all tokens."""
+    """Key of the HMAC under which tokens are stored; kept out of reprs, logs and Redis. A change ends all tokens."""
     redis_timeout: Annotated[float, Meta(gt=0, le=60)] = 0.25
     """Seconds until Redis counts as silent."""
     allow_eviction: bool = False
-    """Whether a Redis that may evict tokens and revocations (any `maxmemory-policy` but noeviction) is meant."""
+    """Whether a Redis that may evict tokens and revocations (any `maxmemory-policy` but noeviction) is intended."""
     export_memory: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
     """Bytes of export content that each worker keeps in memory."""
     unsent_memory: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
-    """Bytes of long content that each worker holds while it is collected or sent. Beyond it, what is stored is read
+    """Bytes of long content that each worker holds while it is collected or sent. Beyond it, stored content is read
     from Redis as clients take it."""
     export_limit: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
     """Bytes of exports that Redis keeps for one project, owner or token; the oldest go first. 0: any number."""
     max_requests: Annotated[int, Meta(ge=1)] = 2000
-    """Requests that a worker has in progress at once; more are 503 before Redis is asked. About what it answers in the
-    quarter of a second that Redis is given: what waits for longer would be refused too, but after the work."""
+    """Requests that a worker has in progress at once; more are 503 before Redis is asked. The default is about what it
+    answers in 0.25 seconds, the timeout of Redis: those that wait longer would be refused too, but after the work."""
+    recognition: Literal["on", "off", "verify"] = "on"
+    """Whether a request whose bytes were seen before is answered without parsing it again; Redis is asked all the same.
+    `verify` also answers it the long way, compares both answers, and logs each difference."""
     stop_timeout: Annotated[int, Meta(ge=0)] = 30
-    """Seconds that requests under way are given to end when the gateway stops."""
+    """Seconds that requests in progress may take to end when the gateway stops."""
     failed_credentials: str = ""
-    """How many credentials that nobody was given one address may present; empty: any number."""
+    """How many unknown credentials one address may present, such as 100/minute; empty: any number."""
     trusted_proxies: str = ""
-    """Networks of the proxies in front: CIDR, separated by spaces; `unix` is whoever may open the Unix socket."""
+    """Networks of trusted proxies: CIDR, separated by spaces; `unix` is every process that may open the Unix socket."""
     forwarding_field: ForwardingField = "x-forwarded-for"
-    """Where they say whose request it is; `forwarded` is RFC 7239."""
+    """The field in which trusted proxies name the client; `forwarded` is RFC 7239."""
     assertion_key: str = ""
     """Private Ed25519 keys in PEM form, or the file that has them: the first signs assertions, all are published."""
     assertion_issuer: str = "gateway"
-    """Who asserts (`iss`)."""
+    """The issuer of assertions (`iss`)."""
     instance: str = ""
-    """What tells this gateway from others in CDN-Loop; empty: made up at each start. Nodes behind one address may share
-    it, so that a loop through that address is seen at once."""
+    """The name of this gateway in CDN-Loop; empty: a new one at each start. Nodes behind one address may share it, so
+    that a loop through that address is detected at once."""
     access_log: str = ""
-    """Where access records go, JSON lines: a file, `-` for standard output, empty for nowhere."""
+    """Where access records go, as JSON lines: a file, `-` for standard output, empty for none."""
     log_format: Literal["text", "json"] = "text"
-    """How the log on standard error is written."""
+    """Format of the log on standard error."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """What is least of what it says."""
+    """The least severe level that the log has."""
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in self.__struct_fields__ if name not in SECRETS}
@@ -114,7 +117,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def read_log_settings(environment: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """Return format and level of the log; one that is wrong by default, as something has to say what is wrong."""
+    """Return format and level of the log; a wrong one becomes the default, so that its mistake can be logged."""
     environment = os.environ if environment is None else environment
     fields = {field.name: field for field in msgspec.structs.fields(Settings)}
 
@@ -126,9 +129,9 @@ def read_log_settings(environment: Mapping[str, str] | None = None) -> tuple[str
 
 
 def describe_settings() -> dict[str, str]:
-    """Return what each setting means, by its name: the docstrings of the struct above, in one line each.
+    """Return the meaning of each setting, by its name: the docstrings of the struct above, in one line each.
 
-    Python keeps them in the source only. Without the source, nothing is said.
+    Python has them in the source only. Without the source, the texts are empty.
     """
     try:
         (struct,) = ast.parse(inspect.getsource(Settings)).body
@@ -144,9 +147,9 @@ def describe_settings() -> dict[str, str]:
 
 
 def _find_unknown(environment: Mapping[str, str]) -> Iterator[str]:
-    """Find variables that look like settings and are none: a setting with a typo would be ignored."""
+    """Find variables that look like settings but are none: otherwise a setting with a typo would be ignored."""
     known = [name.upper() for name in Settings.__struct_fields__]
-    # Kubernetes tells a container of the services beside it: of one named gateway-x, GATEWAY_X_SERVICE_HOST and more.
+    # Kubernetes sets variables for other services: for one named gateway-x, GATEWAY_X_SERVICE_HOST and more.
     services = [name.removesuffix("SERVICE_HOST") for name in environment if name.endswith("_SERVICE_HOST")]
     others = (*NO_SETTINGS, *(f"{service}{kind}" for service in services for kind in ("SERVICE_", "PORT")))
     for variable in sorted(environment):
@@ -168,14 +171,14 @@ def parse_listen(listen: str) -> tuple[str, int]:
 
 
 def authority_of(listen: str) -> str:
-    """Return how somebody on this machine would write the address of a listener in a URL."""
-    if listen.startswith("unix:"):  # behind a proxy, whose name nobody knows here
+    """Return the address of a listener as a URL on this machine has it."""
+    if listen.startswith("unix:"):  # behind a proxy, whose name is unknown here
         return "localhost"
     return f"localhost{listen}" if listen.startswith(":") else listen
 
 
 def parse_upstreams(text: str) -> dict[str, str]:
-    """The backends of `NAME=URL NAME=URL`, by policy."""
+    """Return the backends of `NAME=URL NAME=URL`, by policy. Raise ConfigurationError."""
     pairs: dict[str, str] = {}
     for item in text.split():
         name, equals, url = item.partition("=")
@@ -189,7 +192,7 @@ SIGN_IN_KINDS = ("admin", "owner", "project")
 
 
 def parse_sign_in(text: str) -> frozenset[str]:
-    """Whose tokens open the developer page; ConfigurationError names what is no kind of token."""
+    """Return the kinds of tokens that open the developer page. Raise ConfigurationError for an unknown kind."""
     kinds = frozenset(text.split())
     for kind in sorted(kinds - set(SIGN_IN_KINDS)):
         raise ConfigurationError(f"sign in: {kind!r} is none of {', '.join(SIGN_IN_KINDS)}")
@@ -197,7 +200,7 @@ def parse_sign_in(text: str) -> frozenset[str]:
 
 
 def parse_own_addresses(settings: Settings) -> OwnAddresses:
-    """The public listener's own addresses; ConfigurationError says what is wrong with their prefix."""
+    """Return the public listener's own addresses. Raise ConfigurationError if their prefix is invalid."""
     try:
         return parse_prefix(settings.own_prefix)
     except ValueError as error:
@@ -205,7 +208,7 @@ def parse_own_addresses(settings: Settings) -> OwnAddresses:
 
 
 def parse_trusted_proxies(settings: Settings) -> TrustedProxies:
-    """The trusted proxies; ConfigurationError names what is no network."""
+    """Return the trusted proxies. Raise ConfigurationError for what is no network."""
     try:
         return TrustedProxies(parse_networks(settings.trusted_proxies), settings.forwarding_field)
     except ValueError as error:
@@ -230,7 +233,7 @@ def describe_store(redis_url: str) -> str:
 
 
 def _mask(value: object) -> object:
-    """A URL without the parts that can hold a password."""
+    """Return a URL without the parts that can have a password."""
     if isinstance(value, str) and "://" in value:
         scheme, _, rest = value.partition("://")
         return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"

@@ -24,7 +24,7 @@ from gateway.plugin import GatewayPlugin
 
 
 class Sandbox:
-    """What a test does to the gateway of an app, or of a plugin that no app has yet."""
+    """The control of an app's gateway in a test, or of a plugin that no app has yet."""
 
     def __init__(self, app: Litestar | GatewayPlugin) -> None:
         self.plugin = app if isinstance(app, GatewayPlugin) else app.plugins.get(GatewayPlugin)
@@ -44,16 +44,16 @@ class Sandbox:
         plan: str | None = None,
         expires_at: int | None = None,
     ) -> str:
-        """Return the text of a new token of the app's policy; without scopes, one with all that its plan allows.
+        """Create a token of the app's policy and return its text; without scopes, it has all that its plan allows.
 
-        It works in tests with and without an event loop. Raises ChangeRefused for what the policy does not allow.
+        It works in tests with and without an event loop. Raise ChangeRefused for what the policy does not allow.
         """
         making = self.plugin.mint(name, scopes=scopes, project=project, owner=owner, plan=plan, expires_at=expires_at)
         with ThreadPoolExecutor(1) as pool:  # this thread may have an event loop that is running
             return pool.submit(asyncio.run, making).result()
 
     def revoke(self, token: str) -> None:
-        """End a token by its text: the next request with it is refused."""
+        """Revoke a token by its text: the next request with it is refused."""
         with ThreadPoolExecutor(1) as pool:
             pool.submit(asyncio.run, self.plugin.revoke(token)).result()
 
@@ -63,23 +63,23 @@ class Sandbox:
 
     @contextmanager
     def principal(self, principal: Principal) -> Iterator[None]:
-        """Have every guarded request come from somebody, without a token, quotas and caches, until the block ends.
+        """Make every guarded request come from a principal, without a token, quotas and caches, until the block ends.
 
-        Scopes are asked for: what the principal lacks is 403.
+        Scopes are checked: a scope that the principal lacks gives 403.
         """
         with override_principal(self.plugin, principal):
             yield
 
     def set_time(self, seconds: float) -> None:
-        """Make it this time, in Unix seconds, for tokens, quotas and caches; it stands still from now on."""
+        """Set the time, in Unix seconds, for tokens, quotas and caches; it does not advance from now on."""
         self.plugin.set_time(int(seconds * 1000))
 
     def move_time(self, seconds: float) -> None:
-        """Let so many seconds go by at once; the first call begins with the time of the machine's clock."""
+        """Move the time by seconds at once; the first call begins with the time of the machine's clock."""
         self.plugin.set_time(int((self.plugin.now() + seconds) * 1000))
 
     def reset(self) -> None:
-        """Forget all tokens, counters and stored exports, and who asks; time goes on as the machine's clock says."""
+        """Delete all tokens, counters and stored exports, and the principal; time follows the machine's clock again."""
         self.plugin.override = None
         self.plugin.set_time(None)
         self.plugin.forget()
@@ -90,7 +90,7 @@ OpenSandbox: TypeAlias = Callable[[Litestar | GatewayPlugin], Sandbox]
 
 @contextmanager
 def override_principal(app: Litestar | GatewayPlugin, principal: Principal) -> Iterator[None]:
-    """Have every guarded request of an app come from somebody; see Sandbox.principal. Any store will do."""
+    """Make every guarded request of an app come from a principal; see Sandbox.principal. Any store will do."""
     plugin = app if isinstance(app, GatewayPlugin) else app.plugins.get(GatewayPlugin)
     before, plugin.override = plugin.override, principal
     try:

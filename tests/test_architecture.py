@@ -7,8 +7,10 @@ import ast
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +29,7 @@ LAYERS = (
     "litestar_plugin",
     "app",
     "admin_app",
+    "pull",
     "cli",
     "demo",
     "plugin",
@@ -36,6 +39,7 @@ LAYERS = (
 MAY_IMPORT = {
     **{layer: LAYERS[: number + 1] for number, layer in enumerate(LAYERS)},
     "settings": ("core",),
+    "pull": ("pull",),
     "__main__": ("cli",),
     "__init__": (),
 }
@@ -43,11 +47,26 @@ SETTINGS_READERS = {"settings", "app", "admin_app", "cli", "demo", "plugin"}
 MAXIMUM_MODULES = 14
 """Of one folder: what one can take in at a glance."""
 ONLY_FOR = {
-    "gateway.pages": {"admin_app", "pages"},
-    "gateway.litestar_plugin": {"litestar_plugin", "plugin"},
-    "gateway.core.pages": {"core", "adapters", "management", "pages"},
+    "gateway.pages": {"gateway.admin_app"},
+    "gateway.litestar_plugin": {"gateway.plugin"},
+    "gateway.core.pages": {"gateway.adapters.redis.sessions", "gateway.management.management", "gateway.pages"},
+    "gateway.core.variants": {
+        "gateway.adapters.renderer",
+        "gateway.adapters.renderer_process",
+        "gateway.cli.exports",
+        "gateway.core.pages.export_urls",
+        "gateway.core.policies.compile_variants",
+        "gateway.demo.backend.design_tokens",
+        "gateway.pipeline",
+    },
 }
-"""Rooms that nobody else needs to know, with the layers that may import them."""
+"""Rooms that could be left out of the gateway, with the modules and rooms that may import them: nobody else does.
+
+What these need of the gateway they are given by a port: `Pages` of pages/common.py, `Parts` of litestar_plugin/gate.py,
+`Variants` of pipeline/fetch.py with `Renderer` of pipeline/variants.py.
+"""
+PORTS = {"gateway.core.variants.model", "gateway.core.variants.options"}
+"""Modules of such rooms that anybody may import: the words in which others speak of what is in the room."""
 ALLOWED_EVERYWHERE = {"gateway", "msgspec"}
 STANDARD_LATER = {"compression"}
 """Of the standard library since Python 3.14."""
@@ -85,13 +104,20 @@ CHANGE = re.compile(r"tokens\.(create|replace|rotate|revoke\w*)\(|owners\.replac
 """What RedisTokens and RedisOwners do to what is stored."""
 
 MAXIMUM_FUNCTION_LINES = 50
+MAXIMUM_CLASSES_OF_A_NAME = 3
+"""A public method that many classes have and no Protocol declares says too little at its calls."""
+
+PULL = [file for file in FILES if file.parent == ROOT / "gateway" / "pull"]
+PULL_LIBRARIES = {"click", "msgspec", "pycurl"}
+"""What is installed where `gateway pull` runs without a server: deploy/pull/pyproject.toml."""
 
 
 def test_imports_are_absolute() -> None:
-    """The name of what is imported says which layer it is of."""
+    """The name of what is imported says which layer it is of. gateway/pull has two names, so it uses neither."""
     assert [] == [
         f"{place(file, node)}: relative import"
         for file in FILES
+        if file not in PULL
         for node in ast.walk(parse(file))
         if isinstance(node, ast.ImportFrom) and node.level
     ]
@@ -108,14 +134,36 @@ def test_imports_go_one_way() -> None:
 
 
 def test_rooms_are_known_to_few() -> None:
-    """What could be left out of the gateway is imported where it is put together, and nowhere else."""
-    assert [] == [
-        f"{place(file, node)}: {layer_of_file(file)} imports {module}"
-        for file in FILES
-        for node, module in own_imports_of(file)
-        for room, layers in ONLY_FOR.items()
-        if f"{module}.".startswith(f"{room}.") and layer_of_file(file) not in layers
+    """What could be left out of the gateway is imported where it is put together, and nowhere else.
+
+    Whoever no longer imports a room is removed from ONLY_FOR.
+    """
+    found: dict[str, set[str]] = {room: set() for room in ONLY_FOR}
+    for room, importers in ONLY_FOR.items():
+        for file in FILES:
+            own = module_of(file)
+            if not is_in(own, room) and any(
+                is_in(imported, room) and not is_in_one(imported, PORTS) for _, imported in own_imports_of(file)
+            ):
+                found[room].add(next((one for one in importers if is_in(own, one)), own))
+    assert found == ONLY_FOR
+
+
+def test_pull_stands_alone() -> None:
+    """It runs without the rest of the gateway: it imports its own modules, relatively, and few libraries."""
+    imports = [
+        (file, node, alias.name if isinstance(node, ast.Import) else node.module or "")
+        for file in PULL
+        for node in ast.walk(parse(file))
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level)
+        for alias in node.names
     ]
+    assert [] == [
+        f"{place(file, node)}: imports {module}"
+        for file, node, module in imports
+        if top_of(module) not in {*sys.stdlib_module_names, *PULL_LIBRARIES}
+    ]
+    assert PULL_LIBRARIES <= {top_of(module) for _, _, module in imports}
 
 
 def test_folders_are_not_wide() -> None:
@@ -209,6 +257,109 @@ def test_functions_are_short() -> None:
     ]
 
 
+def test_a_method_name_belongs_to_few_classes() -> None:
+    """A public method's name is in at most MAXIMUM_CLASSES_OF_A_NAME classes, unless it is declared for all of them.
+
+    A class that has all methods of a Protocol has its names from there, an override has its name from the class that it
+    overrides, also one of a library, and Litestar calls the handlers of routes. Properties are no methods.
+    """
+    owners: dict[str, list[str]] = {}
+    for found in classes().values():
+        for name in sorted(found.own_names()):
+            owners.setdefault(name, []).append(f"{found.module}.{found.node.name}")
+    assert [] == [
+        f"{name}: {len(having)} classes: {', '.join(having)}"
+        for name, having in owners.items()
+        if len(having) > MAXIMUM_CLASSES_OF_A_NAME
+    ]
+
+
+@dataclass(frozen=True)
+class ClassOfFile:
+    """A class of the package, and what the names mean that its file imports: short name to full name."""
+
+    module: str
+    node: ast.ClassDef
+    imported: Mapping[str, str]
+
+    @property
+    def is_protocol(self) -> bool:
+        return "typing.Protocol" in self.bases
+
+    @property
+    def bases(self) -> list[str]:
+        """The full names of the classes that it is made of."""
+        return [self.full_name(base.value if isinstance(base, ast.Subscript) else base) for base in self.node.bases]
+
+    def full_name(self, node: ast.expr) -> str:
+        first, _, rest = ast.unparse(node).partition(".")
+        return f"{self.imported.get(first, f'{self.module}.{first}')}{'.' * bool(rest)}{rest}"
+
+    def methods(self) -> dict[str, bool]:
+        """Its public methods but for handlers of routes and properties, each with whether it is awaited."""
+        return {
+            one.name: isinstance(one, ast.AsyncFunctionDef) or "Awaitable[" in ast.unparse(one.returns or one.args)
+            for one in self.node.body
+            if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+            and not one.name.startswith("_")
+            and not any(self.is_exempt(decorator) for decorator in one.decorator_list)
+        }
+
+    def is_exempt(self, decorator: ast.expr) -> bool:
+        called = self.full_name(decorator.func if isinstance(decorator, ast.Call) else decorator)
+        return top_of(called) == "litestar" or called.endswith((".property", ".cached_property"))
+
+    def own_names(self) -> set[str]:
+        """The names of its methods that no Protocol and no class above it declares."""
+        own = self.methods()
+        declared = {name for protocol in protocols() if protocol.items() <= own.items() for name in protocol}
+        return {name for name in own if name not in declared and not any(has_method(base, name) for base in self.bases)}
+
+
+@cache
+def classes() -> dict[str, ClassOfFile]:
+    """The classes of the package by their full names."""
+    found: dict[str, ClassOfFile] = {}
+    for file in FILES:
+        module = name_of(file).removesuffix(".py").replace("/", ".")
+        imported = names_imported_by(file)
+        for node in parse(file).body:
+            if isinstance(node, ast.ClassDef):
+                found[f"{module}.{node.name}"] = ClassOfFile(module, node, imported)
+    return found
+
+
+@cache
+def protocols() -> list[dict[str, bool]]:
+    """The methods of each Protocol of the package."""
+    return [found.methods() for found in classes().values() if found.is_protocol]
+
+
+def names_imported_by(file: Path) -> dict[str, str]:
+    """What names mean that a file imports at its top: short name to full name."""
+    found: dict[str, str] = {}
+    for node in parse(file).body:
+        if isinstance(node, ast.Import):
+            found |= {
+                alias.asname or top_of(alias.name): alias.name if alias.asname else top_of(alias.name)
+                for alias in node.names
+            }
+        elif isinstance(node, ast.ImportFrom):
+            package = name_of(file.parent).replace("/", ".") if node.level else ""  # gateway/pull imports its own room
+            module = ".".join(filter(None, (package, node.module)))
+            found |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def has_method(full_name: str, name: str) -> bool:
+    """Whether a class of the package, or one of a library, has the method or inherits it."""
+    known = classes().get(full_name)
+    if known is not None:
+        return name in known.methods() or any(has_method(base, name) for base in known.bases)
+    module, _, class_name = full_name.rpartition(".")
+    return top_of(module) != "gateway" and hasattr(getattr(import_module(module), class_name, object), name)
+
+
 def name_of(file: Path) -> str:
     return file.relative_to(ROOT).as_posix()
 
@@ -223,7 +374,20 @@ def layer_of(module: str) -> str:
 
 
 def layer_of_file(file: Path) -> str:
-    return layer_of(name_of(file).removesuffix(".py").replace("/", "."))
+    return layer_of(module_of(file))
+
+
+def module_of(file: Path) -> str:
+    return name_of(file).removesuffix(".py").replace("/", ".")
+
+
+def is_in(module: str, room: str) -> bool:
+    """Return whether a module, or what is imported of it, is the room or is in it."""
+    return f"{module}.".startswith(f"{room}.")
+
+
+def is_in_one(module: str, rooms: Iterable[str]) -> bool:
+    return any(is_in(module, room) for room in rooms)
 
 
 @cache

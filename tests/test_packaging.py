@@ -12,6 +12,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import gateway
+import gateway.pull
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
@@ -96,6 +99,15 @@ def test_what_can_break_the_gateway_has_a_ceiling() -> None:
     requirements = [requirement for requirement in map(Requirement, product) if requirement.name != PROJECT["name"]]
     bounds = {requirement.name: {bound.operator for bound in requirement.specifier} for requirement in requirements}
     assert {} == {name: operators for name, operators in bounds.items() if operators != {">=", "<"}}
+
+
+def test_the_distribution_of_gateway_pull_is_that_of_the_gateway() -> None:
+    """One version, and bounds of packages that the gateway has too: at most four beside itself."""
+    pull = tomllib.loads((ROOT / "deploy" / "pull" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(pull["dependencies"]) <= {*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["pull"]}
+    assert len(pull["dependencies"]) <= 4
+    assert (PROJECT["requires-python"], PROJECT["license"]) == (pull["requires-python"], pull["license"])
+    assert gateway.__version__ == gateway.pull.__version__
 
 
 def test_pictures_of_the_readme_have_absolute_addresses() -> None:

@@ -1,13 +1,19 @@
 """GatewayPlugin as an app's author meets it: in the app's own tests, and with mistakes. See system/test_plugin.py."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from litestar import Controller, Litestar, Router, get
+from litestar.config.app import AppConfig
+from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.exceptions.base_exceptions import LitestarDeprecationWarning
+from litestar.handlers import BaseRouteHandler
 from litestar.params import FromQuery
+from litestar.plugins import InitPlugin
+from litestar.routes import BaseRoute
 from litestar.testing import TestClient
 
 from gateway.core.errors import ConfigurationError
@@ -123,3 +129,53 @@ def test_an_app_may_have_a_principal_of_its_own(settings: Settings) -> None:
     app = Litestar([mine], plugins=[GatewayPlugin(settings)], dependencies={"principal": provide})
     with TestClient(app) as client:
         assert "me" == client.get("/mine").text
+
+
+def test_the_gate_takes_the_place_of_guards_that_it_alone_decides(settings: Settings) -> None:
+    """The app's own guards run as they do in plain Litestar; those of the plugin are not run once more behind it."""
+    ran = list[str]()
+
+    async def look(_: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        ran.append(str(handler))
+
+    @get(["/guarded", "/twice"], guards=[requires("read"), look])
+    async def guarded() -> str:
+        return "guarded"
+
+    @get("/either", guards=[requires("read", or_authenticated=True)])
+    async def either() -> str:
+        return "either"
+
+    plugin = GatewayPlugin(settings)
+    app = Litestar([guarded, either], plugins=[plugin])
+    left = {route.path: guards_of(route) for route in app.routes if route.path in ("/guarded", "/twice", "/either")}
+    assert {"/guarded": 1, "/twice": 1, "/either": 1} == {path: len(guards) for path, guards in left.items()}
+    with TestClient(app) as client:
+        assert [401, 401, 401] == [client.get(path).status_code for path in left]
+        assert [] == ran
+        with client.portal() as portal:
+            token = portal.call(partial(plugin.mint, "CI", project="a", scopes=["read"]))
+        fields = {"Authorization": f"Bearer {token}"}
+        assert [200, 200, 200] == [client.get(path, headers=fields).status_code for path in left]
+        assert 2 == len(ran)
+
+
+def test_guards_stay_where_the_gate_is_not(settings: Settings) -> None:
+    """An app whose middleware lost the gate, as another plugin may do, answers 500, never its content."""
+
+    class Clearing(InitPlugin):
+        def on_app_init(self, app_config: AppConfig) -> AppConfig:
+            app_config.middleware.clear()
+            return app_config
+
+    with TestClient(Litestar([secret], plugins=[GatewayPlugin(settings), Clearing()])) as client:
+        answer = client.get("/secret")
+        assert 500 == answer.status_code
+        assert '"secret"' not in answer.text
+
+
+def guards_of(route: BaseRoute) -> list[Any]:
+    """The guards that Litestar runs for the one handler of a route."""
+    (handler,) = [one for one in getattr(route, "route_handlers", ()) if "GET" in one.http_methods]
+    guards: list[Any] = handler.resolve_guards()
+    return guards

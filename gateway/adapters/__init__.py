@@ -1,1 +1,1 @@
-"""Does IO. One outside library per file, each behind a small Protocol of protocols.py."""
+"""IO. One outside library per file, each behind a small Protocol of ports.py."""

@@ -1,234 +1,244 @@
-"""What the management of tokens and the command line need of the outside world.
-
-What others need of usage: to count it, and to show it.
-"""
+"""The ports of the management of tokens and of the command line, and those of usage: to count it, and to show it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from gateway.core.admission.explanation import Standing
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import Authorized, Refused
+from gateway.core.admission.explanation import Inspection
 from gateway.core.http.messages import ResponseHead
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.tokens.audit import AuditEntry, AuditQuery
 from gateway.core.tokens.idempotency import KeyClaim
 from gateway.core.tokens.owners import OwnerRecord
 from gateway.core.tokens.records import TokenRecord
-from gateway.core.usage import BusyToken, PolicyUsage, StoreMemory, Totals, UsagePoint
+from gateway.core.usage import BusyToken, PolicyUsage, StoreMemory, Totals, UsageKey, UsagePoint
 
 
 class Tokens(Protocol):
-    """Administration of token records. Every method raises StoreUnavailable when Redis did not acknowledge.
+    """Administration of token records. Every method raises StoreUnavailable if Redis did not acknowledge.
 
-    An `entry` goes to the history together with the change, where there is one. Of revocations it need not say whose.
-    Using a token changes nothing: a record that was only used meanwhile is still `old`, and keeps its last use.
+    An `entry` goes to the history together with the change, if there is one. For revocations it need not name a token.
+    Using a token is no change: a record that was only used meanwhile is still `old`, and keeps its last use.
     """
 
     async def create(self, record: TokenRecord, entry: AuditEntry | None = None) -> None:
-        """Adds a record; raises ChangeRefused for a token that exists or was revoked."""
+        """Add a record. Raise ChangeRefused for a token that exists or was revoked."""
         ...
 
     async def find(self, token_id: str) -> TokenRecord | None:
-        """The record of an id."""
+        """Return the record of an id, or None."""
         ...
 
     async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
-        """The records that agree with what is given, newest first, then by name, then by id.
+        """Return the records that match the given values, newest first, then by name, then by id.
 
         Without project and owner it scans all tokens.
         """
         ...
 
     async def find_each(self, token_ids: Sequence[str]) -> list[TokenRecord]:
-        """The records of the ids, as far as they are there."""
+        """Return the records of the ids that exist."""
         ...
 
     async def is_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> bool:
-        """Whether there ever was a token of this policy, or of any, or a record of one of its owners.
+        """Return whether there ever was a token of this policy, or of any, or a record of one of its owners.
 
-        If a project or an owner is named, of that one.
+        If a project or an owner is named, return that for this one.
         """
         ...
 
     async def projects(self, policy: str) -> dict[str, int]:
-        """The projects that tokens were ever made for, and how many. It scans all names."""
+        """Return the projects for which tokens were ever created, with their numbers of tokens. It scans all names."""
         ...
 
     async def children(self, token_id: str) -> list[TokenRecord]:
-        """The children of a token, newest first."""
+        """Return the children of a token, newest first."""
         ...
 
     async def made_with(self, token_ids: Sequence[str], most: int | None = None) -> set[str]:
-        """The ids of what was made with one of the tokens, its children and what is just being made included.
+        """Return the ids of tokens created with one of these, including children and those being created now.
 
-        If `most` is given, at least so many of them, any, if there are.
+        If `most` is given, return at least as many of them, in any order, if they exist.
         """
         ...
 
     async def replace(self, old: TokenRecord, new: TokenRecord, entry: AuditEntry | None = None) -> bool:
-        """Puts `new` in the place of `old`, atomically; False when the record is no longer `old` or is revoked."""
+        """Replace `old` by `new`, atomically. Return False if the record is no longer `old` or is revoked."""
         ...
 
     async def rotate(
         self, old: TokenRecord, new: TokenRecord, successor: TokenRecord, entry: AuditEntry | None = None
     ) -> bool:
-        """Puts `new` in the place of `old` and adds `successor`, both or neither; False as in `replace`."""
+        """Replace `old` by `new` and add `successor`, both or neither. Return False as in `replace`."""
         ...
 
     async def revoke(self, token_id: str, entry: AuditEntry | None = None) -> None:
-        """Ends a token for good; a second time changes nothing."""
+        """Revoke a token for good; a second call changes nothing."""
         ...
 
     async def revoke_each(self, token_ids: Sequence[str], entry: AuditEntry | None = None) -> list[str]:
-        """The same of several; the ids not revoked before. An id without a record never gets one."""
+        """Revoke several tokens and return the ids not revoked before. An id without a record never gets one."""
         ...
 
     async def revoke_lineage(self, token_id: str, entry: AuditEntry | None = None) -> list[str]:
-        """Ends a token with all that it was rotated from and to, at one instant; the ids not revoked before."""
+        """Revoke a token with all that it was rotated from and to, at one instant.
+
+        Return the ids not revoked before.
+        """
         ...
 
     async def revoke_all(
         self, policy: str, project: str | None, owner: str | None, entry: AuditEntry | None = None
     ) -> list[str]:
-        """Ends all tokens of a project or of an owner that exist now, and what they are rotated to meanwhile.
+        """Revoke all tokens of a project or of an owner that exist now, and what they are rotated to meanwhile.
 
-        Gives the ids not revoked before. One instant a bucket, 256 at most: where Redis goes away in between, some are
-        revoked, and doing it again revokes the rest.
+        Return the ids not revoked before. Each of at most 256 buckets is one instant: if Redis goes away in between,
+        some are revoked, and a second call revokes the rest.
         """
         ...
 
     async def keep(self) -> None:
-        """Waits until what was acknowledged before is on Redis' disk, where Redis can tell; raises NotKept.
+        """Wait until what was acknowledged before is on Redis' disk, if Redis can tell. Raise NotKept.
 
-        Where it cannot (before 7.2, without an append-only file, if it leaves the disk to the system), at once.
+        If it cannot (before 7.2, without an append-only file, or if it leaves the disk to the system), return at once.
         """
         ...
 
     async def are_revoked(self, token_ids: Sequence[str]) -> list[bool]:
-        """Whether each of the tokens is revoked."""
+        """Return whether each of the tokens is revoked."""
         ...
 
-    async def standing(self, token_id: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
-        """What an admission under the rule would find of the token, at one instant and without a trace.
+    async def inspect(self, token_id: str, rule: Rule | None, project: str, address: str = "") -> Inspection | None:
+        """Return what an admission under the rule would find about the token, at one instant and without a trace.
 
-        `project` is the one that the path names, empty where it names none; `address` is the client's, for quotas that
+        `project` is the one that the path names, empty if it names none; `address` is the client's, for quotas that
         count it.
         """
         ...
 
     async def now(self) -> int:
-        """Unix seconds by Redis' clock."""
+        """Return Unix seconds by Redis' clock."""
         ...
 
 
 class Owners(Protocol):
-    """Administration of owners. Every method raises StoreUnavailable when Redis did not acknowledge."""
+    """Administration of owners. Every method raises StoreUnavailable if Redis did not acknowledge."""
 
     async def find(self, policy: str, owner: str) -> OwnerRecord | None:
-        """The owner's record; None where the owner is a name only, and restricts nothing."""
+        """Return the owner's record, or None if the owner is only a name, and restricts nothing."""
         ...
 
     async def find_all(self, policy: str) -> dict[str, OwnerRecord]:
-        """The records of a policy's owners, by name."""
+        """Return the records of a policy's owners, by name."""
         ...
 
     async def plans(self, owners: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """The plans of those of the owners, each named by policy and id, that have one."""
+        """Return the plans of the owners that have one; each owner is named by policy and id."""
         ...
 
     async def replace(
         self, policy: str, owner: str, old: OwnerRecord | None, new: OwnerRecord, entry: AuditEntry | None = None
     ) -> bool:
-        """Puts `new` in the place of `old`, for the next request of each of the owner's tokens.
+        """Replace `old` by `new`, for the next request of each of the owner's tokens.
 
-        False when the record is no longer `old`. Where Redis goes away in between, the tokens may still go by the old
-        record: the command fails, and doing it again is enough.
+        Return False if the record is no longer `old`. If Redis goes away in between, the old record may still apply to
+        some tokens: the command fails, and repeating it is enough.
         """
         ...
 
 
 class Audit(Protocol):
-    """The history of changes. Every method raises StoreUnavailable when Redis did not answer."""
+    """The history of changes. Every method raises StoreUnavailable if Redis did not answer."""
 
-    async def note(self, entry: AuditEntry) -> None:
-        """Keeps what was asked for and refused: what was done is noted by who did it."""
+    async def append_entry(self, entry: AuditEntry) -> None:
+        """Append an entry about a refused change; a change that is made appends its own entry."""
         ...
 
     async def search(self, query: AuditQuery, limit: int, before: str = "") -> list[AuditEntry]:
-        """The entries that are meant, newest first, at most `limit`; `before` is the id of one that was seen."""
+        """Return the matching entries, newest first, at most `limit`; `before` is the id of one that was seen."""
         ...
 
 
 class Claims(Protocol):
-    """Names and numbers that no two tokens have. Every method raises StoreUnavailable when Redis did not answer."""
+    """Names and numbers that no two tokens share. Every method raises StoreUnavailable if Redis did not answer."""
 
     async def claim_name(self, policy: Policy, record: TokenRecord) -> str | None:
-        """What the index says from now on of the token's name; None where another token has it.
+        """Claim the token's name and return the claim, or None if another token has the name.
 
         For a policy that wants no unique names it is empty.
         """
         ...
 
     async def find_claim(self, policy: Policy, record: TokenRecord) -> str:
-        """What the index says of the token's name; empty where it says nothing."""
+        """Return the claim of the token's name; empty if there is none."""
         ...
 
     async def release_name(self, policy: Policy, record: TokenRecord, claim: str) -> None:
-        """Gives the name up, where the index still says what `claim` says."""
+        """Release the name if its claim is still `claim`."""
         ...
 
     async def claim_key(self, key: str, fingerprint: str, identity: str) -> KeyClaim:
-        """Who has an idempotency key: a call that asks for what the `fingerprint` says, and makes the token."""
+        """Claim an idempotency key for a request with this `fingerprint` that creates the token; return whose it is."""
         ...
 
     async def release_key(self, key: str, fingerprint: str, identity: str) -> None:
-        """Gives a key up that has made nothing."""
+        """Release a key that has created nothing."""
         ...
 
     async def give_number(self, policy: Policy, record: TokenRecord) -> TokenRecord:
-        """The record with a number of its own, where the policy has numbers."""
+        """Return the record with a number of its own, if the policy has numbers."""
         ...
 
     async def find_number(self, policy: str, number: int) -> TokenRecord | None:
-        """The token of a number."""
+        """Return the token of a number, or None."""
         ...
 
 
-class Counting(Protocol):
-    """What the exchange does with an answered request."""
+class UsageCounter(Protocol):
+    """The counter of answered requests."""
 
-    def note(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
-        """Counts it in memory; never blocks and never raises."""
+    def count_request(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
+        """Count a request in memory; never block and never raise."""
+        ...
+
+    def count_key(self, key: UsageKey) -> None:
+        """Count one request as `count_request` does, by what it counts as (usage.build_usage_key)."""
         ...
 
 
 @runtime_checkable
 class Usage(Protocol):
-    """What was counted until a second ago, by all workers of all nodes. Methods raise StoreUnavailable.
+    """The counts of all workers of all nodes, until a second ago. Methods raise StoreUnavailable.
 
-    Hours and days are of UTC, include the present one, and go back no further than usage.MAXIMUM_HOURS.
+    Hours and days are of UTC, include the current one, and go back no further than usage.MAXIMUM_HOURS.
     """
 
     async def token_usage(self, identity: str, hours: int) -> tuple[UsagePoint, ...]:
-        """The requests of a token by the hour, oldest first; hours without any are there too."""
+        """Return the requests of a token by the hour, oldest first, including hours without any."""
         ...
 
     async def tokens_usage(self, identities: Sequence[str], days: int) -> Mapping[str, tuple[UsagePoint, ...]]:
-        """The requests of each of the tokens by the day, oldest first, in one trip."""
+        """Return the requests of each of the tokens by the day, oldest first, in one round trip."""
         ...
 
     async def policy_usage(self, policy: str, hours: int) -> PolicyUsage:
-        """The requests of a policy; those that met no rule are of the policy with the empty name."""
+        """Return the requests of a policy; those that matched no rule are of the policy with the empty name."""
         ...
 
     async def busiest(self, limit: int, hours: int = 2) -> list[BusyToken]:
-        """The tokens with the most requests, the busiest first: of two hours, so that a new hour is not empty."""
+        """Return the tokens with the most requests, the busiest first.
+
+        By default these are the requests of two hours, so that a new hour is not empty.
+        """
         ...
 
     async def totals(self) -> Totals:
-        """All that was ever counted."""
+        """Return the totals of everything counted."""
         ...
 
     async def memory(self) -> StoreMemory | None:
-        """How full Redis is; None where it does not say, and where it does not answer: never StoreUnavailable."""
+        """Return how full Redis is, or None if it does not report it or does not answer.
+
+        It never raises StoreUnavailable.
+        """
         ...

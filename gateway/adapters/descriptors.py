@@ -1,4 +1,4 @@
-"""File descriptors that ran out: a fault of this process' limit, and not of whom it could not connect to."""
+"""Exhausted file descriptors: a fault of this process' limit, and not of the other end of a connection."""
 
 NO_DESCRIPTOR = (
     "no file descriptor is left for a connection; raise the limit of open files (LimitNOFILE= of systemd, ulimit -n), "
@@ -7,8 +7,8 @@ NO_DESCRIPTOR = (
 
 
 def lacks_descriptor(error: BaseException) -> bool:
-    """Return whether a connection failed as no descriptor was left (EMFILE, ENFILE).
+    """Return whether a connection failed because no descriptor was left (EMFILE, ENFILE).
 
-    The text says it: asyncio joins the errors of several addresses to one, and redis-py makes one of its own.
+    This reads the text: asyncio joins the errors of several addresses to one, and redis-py makes one of its own.
     """
     return "too many open files" in str(error).lower()

@@ -1,7 +1,7 @@
 """Failed credentials per client address, counted in this worker by `limits`' own storage.
 
-A guard against guessing, off unless it is asked for. Minted tokens need none: 160 random bits cannot be guessed at any
-rate. Imported tokens that are short may. Its price is that who shares an address with a guesser is refused as well.
+This is a guard against guessing, off by default. Minted tokens need none: 160 random bits cannot be guessed at any
+rate. Short imported tokens may. Its price is that clients who share an address with a guesser are refused as well.
 """
 
 import math
@@ -15,11 +15,11 @@ from gateway.core.errors import ConfigurationError
 from gateway.core.http.client_address import client_network
 
 MAXIMUM_NOTED = 10_000
-"""Networks remembered before those whose window has ended are looked for and forgotten."""
+"""Networks remembered before those whose window has ended are removed."""
 
 
 def announce_guard(limit: str) -> str:
-    """Return what an operator is told at the start where the guard is on."""
+    """Return the warning for an operator at the start if the guard is on."""
     return (
         f"GATEWAY_FAILED_CREDENTIALS is on: an address that presents unknown tokens, more than {limit}, gets 429 for "
         "all of its tokens, also for good ones; it is for tokens short enough to be guessed"
@@ -27,7 +27,7 @@ def announce_guard(limit: str) -> str:
 
 
 class FailedCredentials:
-    """See protocols.FailedCredentials. `limit` is in the grammar of `limits`, such as "100/minute"."""
+    """The implementation of ports.FailedCredentials. `limit` is in the grammar of `limits`, such as "100/minute"."""
 
     def __init__(self, limit: str) -> None:
         try:
@@ -36,10 +36,10 @@ class FailedCredentials:
             raise ConfigurationError(f'failed credentials: {limit!r} is not a limit such as "100/minute"') from error
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
         self._noted: set[str] = set()
-        """Networks with a failure: all others, nearly all requests, cost one look here."""
+        """Networks with a failure: for all others, nearly all requests, the check is one look-up here."""
 
     def retry_after(self, address: str) -> int | None:
-        """Seconds until the client may present credentials again, None where it may now."""
+        """Return seconds until the client may present credentials again, or None if it may now."""
         network = client_network(address)
         if network not in self._noted:
             return None
@@ -48,8 +48,8 @@ class FailedCredentials:
             self._noted.discard(network)
         return None if remaining else max(1, math.ceil(resets_at - time.time()))
 
-    def note(self, address: str) -> None:
-        """Counts a credential that was not valid."""
+    def record_failure(self, address: str) -> None:
+        """Count a credential that was not valid."""
         if len(self._noted) >= MAXIMUM_NOTED:
             self._noted = {noted for noted in self._noted if self._has_failed(noted)}
         network = client_network(address)

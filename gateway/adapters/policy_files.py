@@ -1,7 +1,7 @@
-"""Policy files: read, watched, and swapped as one set. The last good set stays until a better one is there.
+"""Policy files: read, watched, and swapped as one set. The last good set stays until there is a better one.
 
-A change below the folder may be anything: an app's log beside its policy, a file that was only touched. So what was
-read is remembered, of a bad load as of a good one, and nothing is done or said until it is something else.
+A change below the folder may be anything: an app's log beside its policy, or a file that was only touched. So the texts
+that were read are remembered, after a bad load as after a good one, and nothing is done or logged until they differ.
 """
 
 import asyncio
@@ -20,13 +20,16 @@ from gateway.core.policies.reading import Mistake
 NO_KEY = "this gateway has no key to sign assertions with: set GATEWAY_ASSERTION_KEY"
 
 SWITCH_SECONDS = 0.0005
-"""A request needs the interpreter some ten times: with Python's own 5 ms it could be 50 ms late."""
+"""The interpreter's switch interval while loading.
+
+A request needs the interpreter some ten times, so with Python's own 5 ms it could be 50 ms late.
+"""
 
 logger = logging.getLogger(__name__)
 
 
 class PolicyFiles:
-    """The policies of one folder. `mistakes` are those of the files as they are now, if the set is an older one."""
+    """The policies of one folder. `mistakes` are those of the current files, if the running set is older than they."""
 
     def __init__(
         self,
@@ -41,16 +44,18 @@ class PolicyFiles:
         self._loader = Loader(upstreams, own)
         self._read = ReadFiles(folder)
         self.object: Callable[[PolicySet], None] = lambda _: None
-        """Raises ConfigurationError if whoever uses the policies cannot go on with a new set."""
+        """Raises ConfigurationError if the rest of the gateway cannot run with a new set."""
         self.current = self._read.load(self._loader, can_assert=can_assert)
         self.mistakes: tuple[str, ...] = ()
         self._reloading = asyncio.Lock()
 
     def reload(self, *, is_asked_for: bool = False) -> bool:
-        """Swaps in the files' present state, all of it or, where there is a mistake in any of them, none.
+        """Load the current files as a whole, or not at all if any of them has a mistake.
 
-        False where they are what they were at the last attempt, whatever came of that: then nothing is done and said,
-        unless it `is_asked_for`: whoever asks wants to know what comes of it.
+        Return whether that was attempted.
+
+        If the files are unchanged since the last attempt, whatever its result, nothing is done or logged, unless it
+        `is_asked_for`: a person who asks wants to see the result.
         """
         if self._read.is_unchanged() and not is_asked_for:
             return False
@@ -67,7 +72,7 @@ class PolicyFiles:
         return True
 
     async def watch(self, then: Callable[[], None]) -> None:
-        """Reloads whenever a policy file of the folder has changed, and calls `then` after it, until cancelled."""
+        """Reload whenever a policy file of the folder has changed, and call `then` after it, until cancelled."""
         from watchfiles import awatch  # noqa: PLC0415 - most commands read policies and never watch them
 
         folder = self._folder.parent if self._folder.is_file() else self._folder  # editors put a new file in its place
@@ -76,7 +81,7 @@ class PolicyFiles:
                 then()
 
     def _is_of_interest(self, _: object, path: str) -> bool:
-        """Whether a change may be one of policies. Any other file that is there, such as a log, may not.
+        """Return whether a change may concern policies. Any other existing file, such as a log, does not.
 
         watchfiles logs what it passes on: that would be a change, and a line, for ever. Links are not judged:
         Kubernetes swaps whole folders by one.
@@ -86,13 +91,13 @@ class PolicyFiles:
         return not is_other or file.name == self._folder.name or self._read.depends_on(path)
 
     async def reload_beside(self, *, is_asked_for: bool = False) -> bool:
-        """Reload in a thread, one at a time, which lets the event loop have its turn at least every SWITCH_SECONDS."""
+        """Reload in a thread, one at a time, which lets the event loop run at least every SWITCH_SECONDS."""
         async with self._reloading:
             before = sys.getswitchinterval()
             sys.setswitchinterval(SWITCH_SECONDS)
             try:
                 return await asyncio.to_thread(self.reload, is_asked_for=is_asked_for)
-            except Exception:  # whoever watches the files goes on, and so do hangups
+            except Exception:  # watching the files goes on, and so do hangups
                 logger.exception("policies unchanged: internal error while reading them")
                 return False
             finally:
@@ -100,7 +105,7 @@ class PolicyFiles:
 
 
 class ReadFiles:
-    """All that one load depends on: the policy files' texts, and what stands in the files that their TLS names."""
+    """Everything that one load depends on: the policy files' texts, and the contents of files that TLS names."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -108,13 +113,13 @@ class ReadFiles:
         self._digests: dict[str, bytes] = {}
 
     def load(self, loader: Loader, *, can_assert: bool) -> PolicySet:
-        """The set of all texts; raises ConfigurationError with every mistake."""
+        """Return the set of all texts. Raise ConfigurationError with every mistake."""
         if isinstance(self._texts, ConfigurationError):
             raise self._texts
 
         def find_mistake(upstream: Upstream) -> Mistake | None:
             for file in upstream.tls.files:
-                self._digests[file] = _digest(file)  # before it is looked at: what changes meanwhile is seen
+                self._digests[file] = _digest(file)  # before it is read, so that a change meanwhile is noticed
             tls_mistake = _find_tls_mistake(upstream)
             if tls_mistake is not None:
                 return Mistake("$.upstream.tls", tls_mistake)
@@ -123,11 +128,11 @@ class ReadFiles:
         return loader.load(self._texts, find_mistake)
 
     def depends_on(self, path: str) -> bool:
-        """Whether a policy's TLS names the file."""
+        """Return whether a policy's TLS names the file."""
         return any(Path(file).resolve() == Path(path).resolve() for file in self._digests)
 
     def is_unchanged(self) -> bool:
-        """Whether a load now would read the same."""
+        """Return whether a load now would read the same."""
         now, before = _try_texts(self._folder), self._texts
         if isinstance(before, ConfigurationError):
             return isinstance(now, ConfigurationError) and now.mistakes == before.mistakes
@@ -137,16 +142,19 @@ class ReadFiles:
 def read_policies(
     folder: Path, upstreams: Mapping[str, str], *, can_assert: bool = True, own: OwnAddresses | None = None
 ) -> PolicySet:
-    """The set of all *.toml in the folder; `upstreams` replaces backends by the policy's name.
+    """Return the set of all *.toml in the folder; `upstreams` replaces backends by the policy's name.
 
     `can_assert` says whether there is a key to sign assertions with; `own` are the addresses that the gateway itself
-    answers, where that is known. Raises ConfigurationError with every mistake.
+    answers, if known. Raise ConfigurationError with every mistake.
     """
     return ReadFiles(folder).load(Loader(upstreams, own), can_assert=can_assert)
 
 
 def read_texts(folder: Path) -> dict[str, str]:
-    """The text of each policy file in the folder, or of the one file it is; ConfigurationError where there is none."""
+    """Return the text of each policy file in the folder, or of the one file.
+
+    Raise ConfigurationError if there is none.
+    """
     files = [folder] if folder.is_file() else sorted(filter(is_policy_file, folder.glob("*.toml")))
     if not files:
         raise ConfigurationError(f"{folder}: no policy files (*.toml) here")
@@ -169,7 +177,10 @@ def _try_texts(folder: Path) -> dict[str, str] | ConfigurationError:
 
 
 def _find_tls_mistake(upstream: Upstream) -> str | None:
-    """Look only where the policy names files: a context without any reads all authorities that the system trusts."""
+    """Return the mistake of the TLS files, or None.
+
+    Without files, do not build a context: it would load all authorities.
+    """
     if not upstream.tls.files:
         return None
     from gateway.adapters.upstream.tls import find_tls_mistake  # noqa: PLC0415 - few policies name files
@@ -178,7 +189,7 @@ def _find_tls_mistake(upstream: Upstream) -> str | None:
 
 
 def _digest(file: str) -> bytes:
-    """Of what stands in a file, which may be a secret; empty where it cannot be read."""
+    """Return a digest of a file's content, which may be a secret; empty if it cannot be read."""
     try:
         return hashlib.sha256(Path(file).read_bytes()).digest()
     except OSError:

@@ -1,4 +1,4 @@
-"""Tells Redis which versions of the policies this process serves, and warns while others serve other ones."""
+"""Report to Redis which versions of the policies this process serves, and warn while others serve other ones."""
 
 import asyncio
 import logging
@@ -16,14 +16,14 @@ from gateway.core.policies.versions import Mixtures, Serving, gather_versions
 
 LOOK_SECONDS = 5.0
 KEEP_SECONDS = 16.0
-"""For how long a process counts that nothing is heard of: it may miss two looks."""
+"""Seconds for which a silent process counts: it may miss two looks."""
 ADVICE = 'see "Roll out a changed policy" in docs/guide/policies.md; `gateway policy versions` shows them'
 
 logger = logging.getLogger(__name__)
 
 
 class RedisVersions:
-    """Looks from time to time, off the path of requests; `now` sets the script's clock in Unix milliseconds."""
+    """The periodic report, off the path of requests; `now` sets the script's clock in Unix milliseconds."""
 
     def __init__(self, connection: RedisConnection, process: str = "", policies: PolicySource | None = None) -> None:
         self.now: int | None = None
@@ -36,28 +36,28 @@ class RedisVersions:
         self._is_over = asyncio.Event()
 
     async def find(self) -> dict[str, dict[str, list[str]]]:
-        """By policy, by version: who serves it. Of a process without a name nothing is told."""
+        """Return which processes serve each version of each policy. A process without a name is not reported."""
         policies = self._policies.current.policies if self._policies else {}
-        return await self._tell({name: policy.version for name, policy in policies.items()})
+        return await self._publish({name: policy.version for name, policy in policies.items()})
 
     async def look(self) -> None:
-        """Tell of this process, and log what begins and ends; StoreUnavailable."""
+        """Report this process, and log what begins and ends. Raise StoreUnavailable."""
         for line in self._mixtures.see(await self.find()):
             logger.warning("policies: %s; %s", line, ADVICE)
 
     def start(self) -> None:
-        """Look, and look again, until `close`."""
+        """Look periodically until `close`."""
         self._is_over = asyncio.Event()
         self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
-        """End the looking, and have this process forgotten: at once, or later where Redis does not answer."""
+        """Stop looking, and remove this process from Redis. If Redis does not answer, its entry expires."""
         self._is_over.set()
         if self._watching is not None:
             await self._watching  # never cancelled: a look that is under way is bounded, and keeps its connection whole
             self._watching = None
         try:
-            await self._tell({})
+            await self._publish({})
         except StoreUnavailable as error:
             logger.debug("policies: this process is forgotten later: %s", error)
 
@@ -73,7 +73,7 @@ class RedisVersions:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._is_over.wait()
 
-    async def _tell(self, versions: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
+    async def _publish(self, versions: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
         serves = msgspec.json.encode(versions) if versions else b""
         arguments = ["" if self.now is None else self.now, self._process, serves, int(KEEP_SECONDS * 1000)]
         told: list[bytes] = await self._connection.run_script(self._script, [keys.versions()], arguments)

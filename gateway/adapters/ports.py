@@ -1,26 +1,35 @@
-"""What the exchange and the command line need of the outside world.
+"""The ports of the exchange and of the command line, and the clock that timeouts are measured by.
 
-The clock that time-outs are measured by: a parameter, so that a test can let time pass.
+The clock is a parameter, so that a test can let time pass.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
-from gateway.core.admission.decision import Asked, Facts
-from gateway.core.admission.outcomes import Authorized, Refused
-from gateway.core.cache.fetch import Landing, Lead, Stored, Storing, Turn
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused
+from gateway.core.cache.fetch import FetchResult, FetchRole, Leader, Stored, Storing
 from gateway.core.http.messages import ContentStream, Field, Inform, Response, StoredStream
 from gateway.core.http.reasons import Reason
-from gateway.core.policies.model import PolicySet, Rule
+from gateway.core.policies.model import PolicySet
 from gateway.core.policies.model import Upstream as UpstreamAddress
+from gateway.core.quotas.model import Quota
+from gateway.core.recognition.lesson import Answered
 from gateway.core.tokens.audit import AuditEntry
 from gateway.core.tokens.records import AccessRecord
 
 
+class Closeable(Protocol):
+    """A part with connections or tasks that end with the gateway."""
+
+    async def close(self) -> None:
+        """End them; what can wait for no other process is finished first."""
+        ...
+
+
 class PolicySource(Protocol):
-    """Where the policy set of the moment comes from."""
+    """The source of the current policy set."""
 
     @property
     def current(self) -> PolicySet:
@@ -31,116 +40,153 @@ class PolicySource(Protocol):
 class Admissions(Protocol):
     """The one round trip that a request costs."""
 
-    def admit(self, asked: Asked) -> "asyncio.Future[Facts]":
-        """What Redis knows of the token, its quotas charged if all else lets it pass; raises StoreUnavailable."""
+    def admit(self, asked: AdmissionRequest, answered: Answered | None = None) -> "asyncio.Future[AdmissionFacts]":
+        """Return what Redis knows of the token; its quotas are charged if all else lets it pass.
+
+        If Redis has `answered` the same question already, the facts are those of its reply, and it is not asked again.
+        It raises StoreUnavailable.
+        """
         ...
 
-    def tell(self, asked: Asked, facts: "asyncio.Future[Facts]", then: Callable[[Facts | None], None]) -> None:
-        """Tells what comes of an admission that nobody awaits any more: it is made all the same.
+    def call_when_found(
+        self,
+        asked: AdmissionRequest,
+        facts: "asyncio.Future[AdmissionFacts]",
+        then: Callable[[AdmissionFacts | None], None],
+    ) -> None:
+        """Call `then` with the result of an admission that no request awaits any more: it happens nevertheless.
 
-        `facts` are what `admit` gave for it; None is told if Redis did not answer.
+        `facts` are what `admit` returned for it; `then` gets None if Redis did not answer.
         """
         ...
 
 
 @runtime_checkable
 class Exports(Protocol):
-    """Stored exports by name. A failing store loses no request: what cannot be read is asked of the backend.
+    """Stored exports by name. A failing store loses no request: what cannot be read is fetched from the backend.
 
-    A digest is that of the content as it is, whatever the `coding`; without one the content is meant as it is.
+    A digest is that of the plain content, whatever the `coding`; an empty coding means plain content.
     """
 
     def recall(self, name: str, digest: bytes, coding: bytes = b"") -> bytes | None:
-        """The content with this digest if it is at hand without IO."""
+        """Return the content with this digest if it is at hand without IO, else None."""
         ...
 
     async def read(self, name: str, variant: str, digest: bytes, coding: bytes = b"") -> bytes | None:
-        """The content stored under exactly this digest, None where it is gone or another one by now."""
+        """Return the content stored under exactly this digest, or None if it is gone or has changed."""
         ...
 
     async def open(self, name: str, variant: str, digest: bytes, coding: bytes = b"") -> bytes | StoredStream | None:
-        """The content, if it is long as a stream that is read as it is taken; None as in `read`."""
+        """Return the content, long content as a stream that is read as it is taken; None as in `read`."""
         ...
 
     async def keep_encoded(self, name: str, variant: str, digest: bytes, coding: bytes, encoded: bytes) -> None:
-        """Keeps the content with this digest in a coding too, where it is still the one that is stored."""
+        """Store the content with this digest in a coding too, if it is still the stored one."""
         ...
 
     async def write(self, it: Storing) -> Stored:
-        """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
+        """Store head and content at one instant, unless a purge came since the fetch began; return the outcome."""
         ...
 
     async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:
-        """The heads of a document for a variant in these groups, none from before a purge of one."""
+        """Return the heads of a document for a variant in these groups, except those from before a purge of one."""
         ...
 
     async def remove(self, name: str, variant: str = "") -> None:
-        """Ends one variant, or all where none is named: the backend has answered otherwise since."""
+        """Remove one variant, or all if none is named: the backend has answered differently since."""
         ...
 
     async def is_seen(self, policy: str, group: str) -> bool:
-        """Whether anything of the group is stored, or was purged lately; raises StoreUnavailable."""
+        """Return whether anything of the group is stored, or was purged recently. Raise StoreUnavailable."""
         ...
 
     async def purge(self, policy: str, groups: Sequence[str], entry: AuditEntry | None = None) -> int:
-        """Ends all that is in any of the groups, and what is fetched for them; how many. Raises StoreUnavailable.
+        """Purge everything in any of the groups, and what is being fetched for them; return how many.
 
-        An `entry` goes to the history, where it is somebody's act.
+        Raise StoreUnavailable.
+
+        An `entry` goes to the history, if a person asked for it.
         """
         ...
 
 
 class Heads(Protocol):
-    """What exports' own Redis has stored, where they have one: else an admission brings it."""
+    """The heads in the exports' own Redis, if they have one; otherwise an admission brings them."""
 
     async def find(self, name: str) -> tuple[int | None, tuple[bytes, ...]]:
-        """The time there in Unix milliseconds, and the heads of an export; None and none if it does not answer."""
+        """Return the time of that Redis in Unix milliseconds, and the heads of an export.
+
+        If it is away, return None and none.
+        """
         ...
 
 
 class Fetches(Protocol):
-    """Who asks the backend when many want the same."""
+    """The coordination of fetches, if several requests want the same."""
 
-    async def begin(self, name: str, selection: str, suffices: Callable[[Sequence[bytes], int], bool]) -> Turn:
-        """Whose turn it is to fetch an export for requests that select the same variant.
+    async def begin(self, name: str, selection: str, suffices: Callable[[Sequence[bytes], int], bool]) -> FetchRole:
+        """Return the caller's role in the fetch of an export for requests that select the same variant.
 
-        Waits while another one fetches it, in this worker or elsewhere, until heads are stored that suffice at their
-        time; raises the UpstreamError that another one of this worker got. A Lead must come to an `end`.
+        Wait while another request fetches it, in this worker or elsewhere, until heads are stored that suffice at their
+        time. Raise the UpstreamError that another request of this worker got. `end` must be called for a Leader.
         """
         ...
 
-    def end(self, lead: Lead, landing: Landing) -> None:
-        """Says what became of a fetch; only the first time counts."""
+    def end(self, leader: Leader, result: FetchResult) -> None:
+        """Report the result of a fetch; only the first call counts."""
         ...
 
 
-class Flight(Protocol):
-    """A request that counts as in flight while the `with` block runs."""
+class InFlight(Protocol):
+    """A request that counts as in flight during the `with` block."""
 
-    def __enter__(self) -> "Flight": ...
+    def __enter__(self) -> "InFlight": ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None: ...
 
     def until_sent(self, response: Response) -> Response:
-        """The response; where its content is a stream, the request is in flight until that ends or is given up."""
+        """Return the response; if its content is a stream, the request is in flight until that ends or is closed."""
         ...
 
 
-class Settlements(Protocol):
-    """What requests give back when they are over. It happens soon, off their path, and fails silently and strictly."""
+class QuotaRefunds(Protocol):
+    """The refunds of requests that are over, and the count of those in flight.
 
-    def lease_for(self, rule: Rule) -> str:
-        """A name of its own for a request; empty where the rule does not count those in flight."""
+    Both are written soon, off the path of requests. A failure is not reported: the units then stay charged.
+    """
+
+    def new_lease(self) -> str:
+        """Return a name of its own for a request whose rule counts those in flight."""
         ...
 
-    def settle(self, outcome: Authorized | Refused) -> None:
-        """Gives the units that were reserved, and not used in the end, back to each of the request's quotas."""
+    def refund(self, outcome: Authorized | Refused) -> None:
+        """Give reserved but unused units back to each of the request's quotas."""
         ...
 
-    def in_flight(self, rule: Rule, facts: Facts) -> Flight:
-        """The flight of an admitted request, which is among those in flight already."""
+    def in_flight(self, facts: AdmissionFacts) -> InFlight:
+        """Return an admitted request, which is counted as in flight already, until the `with` block ends."""
+        ...
+
+
+Recall: TypeAlias = Callable[[str, bytes, bytes], bytes | None]
+"""Gives the content with this name, digest and coding, if this worker has it."""
+
+
+class Releases(Protocol):
+    """What counts requests in flight, for requests that are answered at once."""
+
+    def new_lease(self) -> str:
+        """Return a new name for a request."""
+        ...
+
+    def leased(self, facts: AdmissionFacts) -> tuple[tuple[str, Quota], ...]:
+        """Return the keys and the limits that count an admitted request among those in flight."""
+        ...
+
+    def release(self, lease: str, leased: Sequence[tuple[str, Quota]]) -> None:
+        """End the request of this lease: soon it is counted no longer."""
         ...
 
 
@@ -156,53 +202,63 @@ class Upstreams(Protocol):
         content: AsyncIterator[bytes] | None,
         inform: Inform | None = None,
     ) -> Response:
-        """The backend's answer as it arrives, field names in lower case; raises one of the UpstreamErrors.
+        """Return the backend's answer as it arrives, field names in lower case. Raise one of the UpstreamErrors.
 
-        `inform` is given the interim answers that come before it.
+        `inform` is called with the interim responses before it.
         """
         ...
 
 
 class Streams(Protocol):
-    """Answers that are still flowing, and WebSockets that are open.
+    """Answers that are still being sent, and open WebSockets.
 
-    `facts` are those that the stream was admitted with. `ask` says what an admission would be asked by now, or for what
-    reason none would be asked at all.
+    `facts` are those that the stream was admitted with. `ask` returns what an admission would ask now, or the reason
+    why none would be made.
     """
 
-    def watch(self, facts: Facts, ask: Callable[[], Asked | Reason], content: ContentStream) -> ContentStream:
-        """The same content, which breaks off with StreamRevoked when a request for it would be refused."""
+    def watch(
+        self, facts: AdmissionFacts, ask: Callable[[], AdmissionRequest | Reason], content: ContentStream
+    ) -> ContentStream:
+        """Return the same content, which raises StreamRevoked when a request for it would be refused."""
         ...
 
     def follow(
-        self, facts: Facts, ask: Callable[[], Asked | Reason], end: Callable[[Reason], None]
+        self, facts: AdmissionFacts, ask: Callable[[], AdmissionRequest | Reason], end: Callable[[Reason], None]
     ) -> Callable[[], None]:
-        """Calls `end` when a request for what is open would be refused; until what it returns is called."""
+        """Call `end` when a request for the open stream would be refused, until the returned function is called."""
         ...
 
 
 class FailedCredentials(Protocol):
-    """Clients that keep presenting credentials which are not valid."""
+    """The guard against clients that keep presenting invalid credentials."""
 
     def retry_after(self, address: str) -> int | None:
-        """Seconds until the client may present credentials again, None where it may now."""
+        """Return seconds until the client may present credentials again, or None if it may now."""
         ...
 
-    def note(self, address: str) -> None:
-        """Counts a credential that was not valid."""
+    def record_failure(self, address: str) -> None:
+        """Count a credential that was not valid."""
         ...
 
 
 class AccessLog(Protocol):
-    """Where access records go."""
+    """The destination of access records."""
 
     def append(self, record: AccessRecord) -> None:
-        """Takes one record; never blocks and never raises."""
+        """Take one record; never block and never raise."""
+        ...
+
+    def encode(self, record: AccessRecord) -> bytes:
+        """Return the line of a record, without its line break."""
+        ...
+
+    def append_line(self, line: bytes) -> None:
+        """Take one line, as `encode` makes it; never blocks and never raises."""
         ...
 
 
 class Clock(Protocol):
-    """What time it is, in seconds, and who is called when: the event loop, or what a test has in its place."""
+    """The time in seconds, and timers: the event loop, or a test's clock."""
 
     def time(self) -> float: ...
 
@@ -210,6 +266,6 @@ class Clock(Protocol):
 
 
 class Timer(Protocol):
-    """A call to come."""
+    """A scheduled call."""
 
     def cancel(self) -> None: ...

@@ -1,7 +1,7 @@
-"""Renders variants without holding up other requests: small documents here, larger ones in other processes.
+"""Render variants without delaying other requests: small documents here, larger ones in other processes.
 
-Reading JSON holds the interpreter for as long as it takes, in a thread too; only another process leaves it free. The
-threads here do nothing but wait for pipes.
+Reading JSON holds the interpreter for its duration, in a thread too; only another process leaves it free. The threads
+here only wait for pipes.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, 
 from gateway.core.variants.rendering import render
 
 INLINE_BYTES = 8 * 1024
-"""Documents of no more are rendered at once: it takes a millisecond or two, and so does asking a process."""
+"""Documents up to this size are rendered at once: that takes a millisecond or two, and so does asking a process."""
 TIMEOUT_SECONDS = 30.0
-"""The largest document takes a third of it on a slow machine."""
+"""The time limit of rendering; the largest document takes a third of it on a slow machine."""
 PIPE_BYTES = 1024 * 1024
-"""Linux gives a pipe 64 KiB if it is not asked for more: megabytes then take many turns."""
+"""Bytes of a pipe: Linux gives it 64 KiB by default, so that megabytes would take many turns."""
 
 
 class ProcessRenderer:
-    """Renders in up to `processes` processes, which are started when they are first needed."""
+    """The renderer in up to `processes` processes, which are started when they are first needed."""
 
     def __init__(
         self, processes: int = 1, *, inline_bytes: int = INLINE_BYTES, timeout_seconds: float = TIMEOUT_SECONDS
@@ -38,7 +38,7 @@ class ProcessRenderer:
         self._idle: list[_Process] = []
 
     async def render(self, content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions:
-        """The variant of the document in `content`; raises BrokenDocument, also where it takes too long."""
+        """Return the variant of the document in `content`. Raise BrokenDocument, also if it takes too long."""
         if len(content) <= self._inline_bytes:
             return render(content, form, variant)
         async with self._free:
@@ -47,8 +47,8 @@ class ProcessRenderer:
                 found = await asyncio.wait_for(
                     asyncio.to_thread(process.render, content, form, variant), self._timeout_seconds
                 )
-            except BaseException as error:  # its answer, which nobody waits for any more, would come to the next
-                process.end()
+            except BaseException as error:  # its late answer would go to the next caller
+                process.kill()
                 if isinstance(error, TimeoutError):
                     problem = f"rendering it takes more than {self._timeout_seconds:g} seconds"
                     raise BrokenDocument("$", problem) from None
@@ -61,17 +61,17 @@ class ProcessRenderer:
         return found
 
     def close(self) -> None:
-        """Ends the processes."""
+        """End the processes."""
         while self._idle:
-            self._idle.pop().end()
+            self._idle.pop().kill()
 
 
 class _Process:
-    """A process with its pipes. It knows no settings of the gateway's, so no secrets."""
+    """A process with its pipes. It has no settings of the gateway, so no secrets."""
 
     def __init__(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-        with held_back():  # a hangup of all the gateway's processes is none of its business
+        with held_back():  # it ignores a hangup that goes to all processes of the gateway
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gateway.adapters.renderer_process"],
                 stdin=subprocess.PIPE,
@@ -83,17 +83,17 @@ class _Process:
         _widen(self._jobs, self._outcomes)
 
     def render(self, content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions | Broken:
-        """Waits for what comes of it; raises EOFError or OSError where the process ends."""
+        """Wait for the result. Raise EOFError or OSError if the process ends."""
         write_job(self._jobs, (form, variant), content)
         outcome, written = read_outcome(self._outcomes)
         return Rendered(written, outcome.tag) if isinstance(outcome, Done) else outcome
 
-    def end(self) -> None:
-        """Ends it now; a thread that waits for it wakes up."""
+    def kill(self) -> None:
+        """End it now; a thread that waits for it wakes up."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._jobs, self._outcomes):
-            with suppress(OSError):  # what was not sent yet is for nobody
+            with suppress(OSError):  # the unsent rest is not needed
                 pipe.close()
 
 

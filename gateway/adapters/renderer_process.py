@@ -1,9 +1,9 @@
-"""Another process that renders: jobs come on its standard input, what came of them goes to its standard output.
+"""A process that renders: jobs come on its standard input, outcomes go to its standard output.
 
     job     = head form-and-variant document        ; head: the lengths of both, 8 bytes each, big-endian
-    outcome = head what-came-of-it content          ; the middle parts are MessagePack
+    outcome = head result content                   ; form-and-variant and result are MessagePack
 
-It knows nothing but what it is sent, gives way to those who answer requests, and has so much memory and no more.
+It knows only its jobs, runs at a lower priority than the workers, and has a limit of memory.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, 
 from gateway.core.variants.rendering import render
 
 MEMORY_BYTES = 2 * 1024**3
-"""Address space. The largest document takes about half of it, whatever is in it."""
+"""Address space. The largest document takes about half of it, whatever its content."""
 NICENESS = 10
 
 _HEAD = struct.Struct(">QQ")
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """Rendered; the content follows."""
+    """The variant is rendered; its content follows."""
 
     tag: bytes
 
@@ -49,21 +49,21 @@ _read_outcome = msgspec.msgpack.Decoder(Outcome).decode
 
 
 def write_job(stream: BinaryIO, job: Job, document: bytes) -> None:
-    """Sends a job."""
+    """Send a job."""
     _write_frame(stream, _encode(job), document)
 
 
 def read_outcome(stream: BinaryIO) -> tuple[Outcome, bytes]:
-    """What came of the job that was sent last; raises EOFError where the process has ended."""
+    """Return the outcome of the job that was sent last. Raise EOFError if the process has ended."""
     outcome, content = _read_frame(stream)
     return _read_outcome(outcome), content
 
 
 def work(jobs: BinaryIO, outcomes: BinaryIO) -> None:
-    """Renders until there are no more jobs.
+    """Render until there are no more jobs.
 
-    Nothing in a document refers to itself, so the collector of circles would look at all of it again and again for
-    nothing: that took a quarter of the time. It runs between jobs.
+    Nothing in a document refers to itself, so the cycle collector would look at all of it again and again for nothing:
+    that took a quarter of the time. It runs between jobs.
     """
     gc.disable()
     with contextlib.suppress(EOFError):

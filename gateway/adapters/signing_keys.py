@@ -1,4 +1,4 @@
-"""Signs assertions with Ed25519 keys, and publishes what verifies them. What they say is in core/http/assertions.py."""
+"""Sign assertions with Ed25519 keys, and publish the keys that verify them; core/http/assertions.py has the claims."""
 
 import re
 from pathlib import Path
@@ -18,10 +18,10 @@ _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTAL
 
 
 class SigningKeys:
-    """The keys of PEM text or of the file that has it; ConfigurationError where they cannot be used.
+    """The keys of PEM text or of the file that has it. Raises ConfigurationError if they cannot be used.
 
-    The first signs. The others are published with it: the next one before it signs, the last one until what it signed
-    has ended.
+    The first one signs. The others are published with it: the next one before it signs, the last one until its
+    assertions have expired.
     """
 
     def __init__(self, written: str) -> None:
@@ -37,17 +37,17 @@ class SigningKeys:
         return f"SigningKeys({', '.join(key.kid for key in self.published)})"
 
     def sign(self, claims: bytes) -> bytes:
-        """The claims, signed, in the compact form of RFC 7515 3.1: some 45 microseconds."""
+        """Sign the claims; return the compact form of RFC 7515 3.1. It takes some 45 microseconds."""
         return self._signatures.encode(claims, self._key, headers=self._headers).encode()
 
 
 def _parse_key(pem: str) -> dict[str, Any]:
-    """A private key as a JSON Web Key (RFC 8037 2)."""
+    """Return a private key as a JSON Web Key (RFC 8037 2). Raise ConfigurationError if it is no such key."""
     algorithm = OKPAlgorithm()
     try:
         key = algorithm.to_jwk(algorithm.prepare_key(pem), as_dict=True)
     except (InvalidKeyError, TypeError, ValueError):
-        raise ConfigurationError(NO_KEY) from None  # what the library says may tell the key
+        raise ConfigurationError(NO_KEY) from None  # the library's message may contain the key
     if key["crv"] != "Ed25519" or "d" not in key:
         raise ConfigurationError(NO_KEY)
     return key

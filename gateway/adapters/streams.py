@@ -1,6 +1,6 @@
-"""Content of answers: taken whole where it is short enough, resumed as a stream where it is not, held, given up.
+"""Content of answers: collected if it is short enough, resumed as a stream otherwise, and the memory that it holds.
 
-Work that goes on when the client that it was begun for leaves: others wait for what comes of it.
+Shared work goes on if the client that it was begun for leaves: others wait for its result.
 """
 
 import asyncio
@@ -13,17 +13,17 @@ from gateway.core.errors import GatewayError
 from gateway.core.http.messages import ContentStream, Response
 
 LONG_BYTES = 1024 * 1024
-"""Content above this is put together in a thread, which lets go of the interpreter: others are answered meanwhile."""
+"""Content above this is joined in a thread, which releases the interpreter, so that others are answered meanwhile."""
 
 PIECE_BYTES = 256 * 1024
-"""Longer content goes out so much at a time: all others wait while it is copied."""
+"""Longer content is sent in pieces of this size: all others wait while one is copied."""
 
 
 class HeldBytes:
-    """How much long content the answers of a worker hold, which they may: what waits for its clients, half of it.
+    """The limit of long content that the answers of a worker hold; at most half of it may wait for clients.
 
-    The other half is for content that is being read or collected, so that clients which take nothing do not keep what
-    others ask for out of the cache. What several answers hold is counted once. Content of up to PIECE_BYTES is not
+    The other half is for content that is being read or collected, so that clients which read nothing do not keep other
+    content out of the cache. Content that several answers share is counted once. Content of up to PIECE_BYTES is not
     counted: there are at most as many answers as requests in progress.
     """
 
@@ -34,11 +34,11 @@ class HeldBytes:
         self._shared: dict[Hashable, Hold] = {}
 
     def begin(self) -> "Hold":
-        """A hold on nothing yet, for content that is being read or collected."""
+        """Return an empty hold, for content that is being read or collected."""
         return Hold(self, None)
 
     def wait(self, key: Hashable, size: int) -> "Hold | None":
-        """A hold on content that waits for its client, the same for all of a key; None if there is no room."""
+        """Return a hold on content that waits for its client, shared by all with this key, or None without room."""
         shared = self._shared.get(key)
         if shared is None:
             if self._waiting + size > self.limit // 2 or self.used + size > self.limit:
@@ -50,7 +50,7 @@ class HeldBytes:
         return shared.share()
 
     def change(self, hold: "Hold", size: int) -> bool:
-        """Whether a hold may be on so many bytes, which fewer always are; if so, it is."""
+        """Change the size of a hold, which always works for a smaller one; return whether there was room."""
         more = size - hold.size
         if more > 0 and self.used + more > self.limit:
             return False
@@ -60,8 +60,8 @@ class HeldBytes:
         hold.size = size
         return True
 
-    def end(self, hold: "Hold") -> None:
-        """Gives all of a hold back."""
+    def free(self, hold: "Hold") -> None:
+        """Free all the bytes of a hold."""
         self.used -= hold.size
         if hold.key is not None:
             self._waiting -= hold.size
@@ -76,28 +76,28 @@ class Hold:
         self.key = key
         self.size = 0
         self.is_full = False
-        """Whether it could not be on as many bytes as it was last to be."""
+        """Whether there was no room for its last requested size."""
         self.holders = 0 if key is not None else 1
         self._held = held
 
     def share(self) -> Self:
-        """The same, for one holder more."""
+        """Return the hold, for one more holder."""
         self.holders += 1
         return self
 
     def grow(self, size: int) -> bool:
-        """Whether it may be on so many bytes; if so, it is."""
+        """Grow to a size; return whether there was room."""
         self.is_full = size > PIECE_BYTES and not self._held.change(self, size)
         return not self.is_full
 
     def release(self) -> None:
-        """One holder less."""
+        """Remove one holder."""
         self.holders -= 1
         if self.holders == 0:
-            self._held.end(self)
+            self._held.free(self)
 
     def fit(self, size: int) -> None:
-        """Is on fewer bytes: what it was made for has turned out to be shorter."""
+        """Shrink to the content's real size, if that is smaller."""
         self._held.change(self, min(size, self.size))
 
     def __enter__(self) -> Self:
@@ -108,7 +108,7 @@ class Hold:
 
 
 async def collect(content: bytes | ContentStream, limit: int, hold: Hold | None = None) -> bytes | ContentStream:
-    """All of `content`, or, where it is longer than `limit` or than what `hold` may grow to, a stream of the same."""
+    """Return all of `content`, or a stream of it if it is longer than `limit` or than `hold` may grow to."""
     if isinstance(content, bytes):
         return content
     if isinstance(content, HeldContent):
@@ -175,14 +175,14 @@ class Pieces:
 
 
 class HeldContent(Pieces):
-    """The same, counted until it is sent or given up."""
+    """Content piece by piece that is counted until it is sent or closed."""
 
     def __init__(self, content: bytes, hold: Hold) -> None:
         super().__init__(content)
         self._hold: Hold | None = hold
 
     def take(self) -> bytes:
-        """All of it, which is counted no longer."""
+        """Return all of it, and stop counting it."""
         content = self._content
         self._release()
         return content
@@ -196,12 +196,12 @@ class HeldContent(Pieces):
             self._hold.release()
             self._hold = None
 
-    def __del__(self) -> None:  # nobody sent it, and nobody gave it up
+    def __del__(self) -> None:  # it was neither sent nor closed
         self._release()
 
 
-async def give_up(content: bytes | ContentStream) -> None:
-    """Ends the backend's work on content that nobody wants."""
+async def close_unread(content: bytes | ContentStream) -> None:
+    """Close content that is not read, which ends the backend's work on it."""
     if not isinstance(content, bytes):
         await content.aclose()
 
@@ -216,7 +216,7 @@ class SharedWork:
         self._working: set[asyncio.Task[Any]] = set()
 
     async def do(self, work: Coroutine[Any, Any, Answer]) -> Answer:
-        """What comes of the work, also where that is an error; it goes on if the caller is cancelled."""
+        """Return the result of the work, or raise its error; the work goes on if the caller is cancelled."""
         task = asyncio.create_task(work)
         self._keep(task)
         try:
@@ -226,7 +226,7 @@ class SharedWork:
             raise
 
     async def close(self) -> None:
-        """Ends what is under way."""
+        """Cancel the work in progress."""
         for task in self._working:
             task.cancel()
         if self._working:
@@ -238,8 +238,8 @@ class SharedWork:
 
 
 async def _drop(task: asyncio.Task[Any]) -> None:
-    """Gives up the content of an answer that nobody takes."""
+    """Close the content of an answer that is not used."""
     with suppress(GatewayError):
         answer = await task
         if isinstance(answer, Response):
-            await give_up(answer.content)
+            await close_unread(answer.content)

@@ -1,12 +1,10 @@
-"""Who calls the management API: an admin token, checked as tokens of proxied requests are, in one round trip.
+"""Access to the management API: an admin token, checked as tokens of proxied requests are, in one round trip.
 
-What calls say, read strictly: Litestar would take a number for a time, and pass over what it does not know.
-
-What handlers are given by their name: see api.py, which provides it.
+Calls are read strictly: Litestar would accept a number as a time, and ignore what it does not know. api.py provides the
+named dependencies of handlers.
 """
 
 import re
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeAlias, cast
 
@@ -23,30 +21,27 @@ from msgspec.structs import replace
 
 from gateway.adapters.admin_ports import Usage
 from gateway.adapters.ports import Admissions, Exports
-from gateway.core.admission.decision import Asked, Deny, decide
-from gateway.core.admission.outcomes import Refused
-from gateway.core.http.client_address import TrustedProxies
+from gateway.core.admission.decision import AdmissionRequest, Refused, decide
 from gateway.core.http.messages import RequestHead, Response
 from gateway.core.http.problems import build_refusal
 from gateway.core.http.reasons import Reason
-from gateway.core.masking import Masking
 from gateway.core.tokens.admin_tokens import ADMIN, INTROSPECT, READ, RULES, WRITE
 from gateway.core.tokens.audit import Actor
 from gateway.core.tokens.text import BYTE_ORDER_MARK
 from gateway.management import Management
 from gateway.pipeline.authenticator import Authenticator
 from gateway.server.asgi import read_scope
-from gateway.server.requests import accept
+from gateway.server.requests import RequestAcceptor
 
 SCOPE = "scope"
-"""An option of each handler of the API and of each page: what an admin token must hold for it; "" if it takes none."""
+"""The option of each handler and page that names the scope which an admin token must have; "" if it needs no token."""
 READING, WRITING, INTROSPECTING, OPEN = {SCOPE: READ}, {SCOPE: WRITE}, {SCOPE: INTROSPECT}, {SCOPE: ""}
 REALM = replace(ADMIN, name="gateway")
-"""What a challenge is for."""
+"""The policy whose name is the realm of a challenge."""
 
 
 class AccessRefused(Exception):
-    """The call may not be made; `response` says why."""
+    """The call is not allowed; `response` says why."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.head.status)
@@ -54,36 +49,21 @@ class AccessRefused(Exception):
 
 
 class Access:
-    """The guard of all handlers. What it finds is in the connection's state: `request_id`, `actor`, `address`, `mask`.
+    """The guard of all handlers. It sets `request_id`, `actor`, `address` and `mask` in the connection's state."""
 
-    `masking` gives that of the policies of the moment: no refusal repeats what looks like a token.
-    """
-
-    def __init__(
-        self,
-        admissions: Admissions,
-        authenticator: Authenticator,
-        clock: Callable[[], float],
-        new_id: Callable[[], str],
-        trusted: TrustedProxies,
-        masking: Callable[[], Masking],
-    ) -> None:
-        self._masking = masking
+    def __init__(self, admissions: Admissions, authenticator: Authenticator, acceptor: RequestAcceptor) -> None:
         self._admissions = admissions
         self._authenticator = authenticator
-        self._clock = clock
-        self._new_id = new_id
-        self._trusted = trusted
+        self._acceptor = acceptor
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """AccessRefused where the call may not be made."""
-        received, masking = read_scope(cast(HTTPScope, connection.scope)), self._masking()
-        request = accept(received, self._clock(), self._new_id(), self._trusted, masking)
+        """Raise AccessRefused if the call is not allowed."""
+        request = self._acceptor.accept(read_scope(cast(HTTPScope, connection.scope)))
         if request.fault is not None:
             raise AccessRefused(build_refusal(request.fault, None, request.id))
-        connection.state.mask = masking.mask
+        connection.state.mask = self._acceptor.policies.current.masking.mask
         connection.state.request_id, connection.state.address = request.id, request.client
-        if request.method == "OPTIONS":  # what a path allows is no secret: the document says it to anybody
+        if request.method == "OPTIONS":  # the methods of a path are no secret: the OpenAPI document lists them
             return
         scope: str = handler.opt[SCOPE]
         if scope:
@@ -94,16 +74,16 @@ class Access:
         presented = self._authenticator.authenticate(request, rule)
         if isinstance(presented, Refused):
             raise _build_refusal(request, presented)
-        facts = await self._admissions.admit(Asked(rule, presented))
-        verdict = decide(rule, facts)
-        if isinstance(verdict, Deny) or verdict.record is None:
-            refused = Refused(verdict.reason if isinstance(verdict, Deny) else Reason.UNKNOWN_TOKEN, rule)
+        facts = await self._admissions.admit(AdmissionRequest(rule, presented))
+        verdict, record = decide(facts), facts.record
+        if isinstance(verdict, Refused) or record is None:
+            refused = Refused(verdict.reason if isinstance(verdict, Refused) else Reason.UNKNOWN_TOKEN, rule)
             raise _build_refusal(request, refused if facts.exists else self._authenticator.refuse(request, refused))
-        return Actor(verdict.record.name, "admin", verdict.record.identity, request.client)
+        return Actor(record.name, "admin", record.identity, request.client)
 
 
 def _build_refusal(request: RequestHead, refused: Refused) -> AccessRefused:
-    """Return what ends the call. Only a token without the scope is told which one is needed."""
+    """Return the exception that ends the call. Only a token without the scope learns which one is needed."""
     required = refused.rule.scopes if refused.rule and refused.reason is Reason.INSUFFICIENT_SCOPE else ()
     return AccessRefused(
         build_refusal(refused.reason, REALM, request.id, retry_after=refused.retry_after, required_scopes=required)
@@ -114,9 +94,9 @@ _PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 
 
 def check_query(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """ValidationException where the query has a parameter that is none, or no time where one belongs.
+    """Raise ValidationException for an unknown parameter in the query, or an invalid time.
 
-    A slip would widen what is meant.
+    Otherwise a slip would widen what is meant.
     """
     declared = {name: field.kwarg_definition for name, field in handler.parsed_fn_signature.parameters.items()}
     known = {one.name or name: name for name, one in declared.items() if isinstance(one, QueryParameter)}
@@ -142,10 +122,10 @@ def _mistake_in(field: FieldDefinition | None, value: str) -> str:
 
 
 class StrictRequest(Request[Any, Any, Any]):
-    """A request whose JSON is of the type that its handler declares, or none of any use."""
+    """A request whose JSON must have the type that its handler declares."""
 
     async def json(self) -> Any:
-        """The handler's `data`; ValidationException says what is wrong with it."""
+        """Return the handler's `data`. Raise ValidationException that says what is wrong with it."""
         kind = self.route_handler.parsed_fn_signature.parameters["data"].annotation
         try:
             return msgspec.json.decode((await self.body()).removeprefix(BYTE_ORDER_MARK), type=kind)

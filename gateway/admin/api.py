@@ -1,7 +1,7 @@
 """The management API, `/api/v1`: tokens, owners, projects, policies, the history, the cache, and OAuth's two calls.
 
 Every handler translates one call of Management; refusals are problem details (problems.py), credentials admin tokens
-(access.py). The OpenAPI document is made from the handlers and the structs that they take and give.
+(access.py). The OpenAPI document is made from the handlers and the structs that they take and return.
 """
 
 from typing import Any
@@ -19,10 +19,13 @@ from gateway import __version__
 from gateway.adapters.admin_ports import Usage
 from gateway.adapters.ports import Exports
 from gateway.admin.access import SCOPE, Access, StrictRequest, check_query
+from gateway.admin.history import search_history
 from gateway.admin.oauth import introspect, revoke
-from gateway.admin.others import HANDLERS, show_policy_usage, show_token_usage
+from gateway.admin.policies import change_owner, get_owner, list_exports, list_owners, list_policies, list_projects
 from gateway.admin.problems import EXCEPTION_HANDLERS
+from gateway.admin.purges import purge
 from gateway.admin.tokens import TokenController, revoke_many
+from gateway.admin.usage import show_policy_usage, show_token_usage
 from gateway.core.tokens.audit import Actor
 from gateway.management import Management
 
@@ -32,7 +35,7 @@ MAXIMUM_CALL_BYTES = 256 * 1024
 
 
 def build_api(management: Management, exports: Exports, usage: Usage, access: Access) -> Router:
-    """The handlers, for an application whose OpenAPI configuration is `build_openapi`'s."""
+    """Build the handlers, for an application whose OpenAPI configuration is `build_openapi`'s."""
 
     def provide_management() -> Management:
         return management
@@ -44,7 +47,7 @@ def build_api(management: Management, exports: Exports, usage: Usage, access: Ac
         return usage
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        await access(connection, handler)  # Litestar copies guards, and could not copy what the access has
+        await access(connection, handler)  # Litestar copies guards, and could not copy the fields of `access`
         if SCOPE in handler.opt:  # else it is Litestar's own, which answers OPTIONS
             check_query(connection, handler)
 
@@ -53,7 +56,14 @@ def build_api(management: Management, exports: Exports, usage: Usage, access: Ac
         route_handlers=[
             TokenController,
             revoke_many,
-            *HANDLERS,
+            list_policies,
+            list_exports,
+            list_projects,
+            list_owners,
+            get_owner,
+            change_owner,
+            search_history,
+            purge,
             show_token_usage,
             show_policy_usage,
             introspect,
@@ -74,7 +84,7 @@ def build_api(management: Management, exports: Exports, usage: Usage, access: Ac
 
 
 def build_openapi() -> OpenAPIConfig:
-    """OpenAPI 3.1 of the API, at /api/openapi.json."""
+    """Build the configuration of OpenAPI 3.1 for the API, at /api/openapi.json."""
     return OpenAPIConfig(
         title="Token gateway: management",
         version=__version__,

@@ -1,7 +1,7 @@
 """The admin listener: pages, the management API and metrics, for people and programs that administer tokens.
 
-Every answer says to browsers what it may not do (`FIELDS`): run a script or load a style of another origin or of the
-page's own text, be shown in a frame, be read as another type than it has.
+Every answer forbids browsers (`FIELDS`) to run a script or load a style of another origin or inside the page, to show
+it in a frame, and to read it as another type than it has.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,9 +42,9 @@ def build_admin(
     templates: TemplateConfig[Any],
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
-    """The application. `handlers` are the pages', the API's and whatever else is served to administrators.
+    """Build the application. `handlers` are the pages', the API's and whatever else administrators get.
 
-    What is at none of their addresses is told by a page (`tell`) to browsers, by problem details to all others.
+    For an unknown address, browsers get a page (`tell`), all others problem details.
     """
 
     def refuse(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any] | Template:
@@ -65,7 +65,7 @@ def build_admin(
 
 
 def answer_options(request: Request[Any, Any, Any]) -> Response[None] | None:
-    """The answer to OPTIONS (RFC 9110 9.3.7), for anybody. Litestar's own names the methods of one handler only."""
+    """Answer OPTIONS (RFC 9110 9.3.7) without a token. Litestar's own answer names only the methods of one handler."""
     if request.method != HttpMethod.OPTIONS:
         return None
     path = request.scope["path_template"]
@@ -75,7 +75,7 @@ def answer_options(request: Request[Any, Any, Any]) -> Response[None] | None:
 
 
 async def _add_fields(message: Message, _: Scope) -> None:
-    """The one place where answers get them: no handler can forget."""
+    """Add the fields of all answers, in one place, so that no handler can forget them."""
     if message["type"] == "http.response.start":
         headers = MutableScopeHeaders.from_message(message)
         for name, value in FIELDS.items():

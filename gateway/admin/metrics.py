@@ -1,7 +1,7 @@
 """`/metrics` for Prometheus, on the admin listener.
 
-The numbers are those of all workers of all nodes, as Redis has them: whichever node is asked, they are the same. So one
-is scraped, or one of several is taken (`max without (instance)`), and they are never added up over nodes.
+The numbers are those of all workers of all nodes, from Redis: every node reports the same. So scrape one, or take one
+of several (`max without (instance)`), and never add them up over nodes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,19 +16,19 @@ from gateway.core.metrics import CONTENT_TYPE, gather_metrics, write_metrics
 
 
 class Versions(Protocol):
-    """Who serves which versions of policies."""
+    """The versions of policies that processes serve."""
 
     async def find(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """By policy, by version: the processes; raises StoreUnavailable."""
+        """Return the processes by policy and version. Raise StoreUnavailable."""
         ...
 
 
 def build_metrics(usage: Usage, policy_mistakes: Callable[[], Sequence[str]], versions: Versions) -> HTTPRouteHandler:
-    """The handler of `/metrics`. It answers 200 also while Redis does not: `gateway_redis_up` is 0 then."""
+    """Build the handler of `/metrics`. It answers 200 even if Redis does not answer: `gateway_redis_up` is 0 then."""
 
     @get("/metrics", include_in_schema=False)
     async def show_metrics() -> Response[str]:
-        """All metrics, as text."""
+        """Return all metrics as text."""
         try:
             totals, served = await usage.totals(), await versions.find()
         except StoreUnavailable:

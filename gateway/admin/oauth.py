@@ -1,4 +1,4 @@
-"""Token introspection (RFC 7662) and revocation (RFC 7009), for programs that know nothing else of us."""
+"""Token introspection (RFC 7662) and revocation (RFC 7009), for programs that know only these standards."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 
 class PresentedToken(msgspec.Struct, frozen=True):
-    """The form of both; other fields are ignored, as the RFCs want it."""
+    """The form of both calls; other fields are ignored, as the RFCs require."""
 
     token: Annotated[str, msgspec.Meta(min_length=1, max_length=MAXIMUM_TEXT_LENGTH)]
     token_type_hint: Annotated[str, msgspec.Meta(max_length=64)] = ""
@@ -28,15 +28,15 @@ class PresentedToken(msgspec.Struct, frozen=True):
 
 
 class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
-    """RFC 7662 2.2; of a token that is not active nothing but that is said."""
+    """The answer of RFC 7662 2.2; for an inactive token it has no other member."""
 
     active: bool
     scope: str | msgspec.UnsetType = msgspec.UNSET
-    """What it may use at the moment, of its own, its owner's, its parent's and its plan's."""
+    """The effective scopes now: what the token, its owner, its parent and its plan all allow."""
     client_id: str | msgspec.UnsetType = msgspec.UNSET
     """The token's name."""
     sub: str | msgspec.UnsetType = msgspec.UNSET
-    """Its owner, or its project where it names none."""
+    """Its owner, or its project if it has none."""
     token_type: str | msgspec.UnsetType = msgspec.UNSET
     exp: int | msgspec.UnsetType = msgspec.UNSET
     iat: int | msgspec.UnsetType = msgspec.UNSET
@@ -44,13 +44,13 @@ class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
     jti: str | msgspec.UnsetType = msgspec.UNSET
     """The token's id."""
     iss: str | msgspec.UnsetType = msgspec.UNSET
-    """Its policy."""
+    """The token's policy."""
     project: str | msgspec.UnsetType = msgspec.UNSET
     plan: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Done(msgspec.Struct, frozen=True):
-    """Nothing: RFC 7009 2.2 has clients look at the status alone."""
+    """An empty answer: clients look only at the status (RFC 7009 2.2)."""
 
 
 Form = Annotated[PresentedToken, Body(media_type=RequestEncodingType.URL_ENCODED)]
@@ -65,11 +65,14 @@ Form = Annotated[PresentedToken, Body(media_type=RequestEncodingType.URL_ENCODED
     summary="Say what is known of a presented token (RFC 7662)",
 )
 async def introspect(management: Managing, data: Form) -> Response[Introspection]:
-    """Active is what a request would be let in with, quotas aside. Admin tokens are never active here."""
+    """Return what is known of a token. It is active if a request would be admitted with it, quotas aside.
+
+    Admin tokens are never active here.
+    """
     found = await management.identify(data.token)
-    if found is None or found.record is None:
+    if found is None or found.facts.record is None:
         return Response(Introspection(active=False), headers=NO_STORE)
-    record = found.record
+    record = found.facts.record
     described = Introspection(
         active=True,
         scope=effective_scopes(found.rule, found.facts),
@@ -97,7 +100,7 @@ async def introspect(management: Managing, data: Form) -> Response[Introspection
     summary="Revoke the token that is presented, by whoever holds it (RFC 7009)",
 )
 async def revoke(request: Request[None, None, State], management: Managing, data: Form) -> Response[Done]:
-    """The answer is the same whether there was such a token or not. What was rotated from it or to it stays."""
+    """Revoke the presented token. The answer is the same if there is none. Its predecessor and successor stay."""
     view = await management.find_presented(data.token)
     if view is not None:
         actor = Actor(view.record.name, "token", view.identity, request.state.address)

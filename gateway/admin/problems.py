@@ -29,7 +29,7 @@ STATUSES: Mapping[str, int] = {
     "idempotency_mismatch": 422,
     "precondition_required": 428,
 }
-"""The codes of refused changes (core/errors.py), and those of calls."""
+"""The statuses of the codes of refused changes (core/errors.py), and of refused calls."""
 CODES: Mapping[int, str] = {
     400: "invalid",
     404: "not_found",
@@ -37,13 +37,13 @@ CODES: Mapping[int, str] = {
     413: "content_too_large",
     415: "unsupported_media_type",
 }
-"""Of refusals that have none of their own."""
+"""The codes of refusals that have no code of their own."""
 
 logger = logging.getLogger(__name__)
 
 
 class FieldMistake(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is wrong with one field of a call."""
+    """A mistake in one field of a call."""
 
     message: str
     field: str = ""
@@ -56,17 +56,17 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: str
     status: int
     code: str
-    """What kind of refusal it is, for programs."""
+    """The kind of refusal, for programs."""
     detail: str = ""
     request_id: str = ""
     id: str = ""
-    """Of the token that was made by the call that this one repeats."""
+    """The id of the token that the repeated call has created."""
     errors: list[FieldMistake] = []
     required_scopes: list[str] = []
 
 
 class CallRefused(Exception):
-    """A call that cannot be made as it is; `code` is one of STATUSES."""
+    """A call that cannot be made in this form; `code` is one of STATUSES."""
 
     def __init__(self, code: str, detail: str, identity: str = "") -> None:
         super().__init__(detail)
@@ -76,7 +76,7 @@ class CallRefused(Exception):
 
 
 def documented(*statuses: int) -> dict[int, ResponseSpec]:
-    """The refusals of a handler for the OpenAPI document; those that every call can meet are always among them."""
+    """Return the refusals of a handler for the OpenAPI document, including those that every call can get."""
     return {
         status: ResponseSpec(Problem, description=HTTPStatus(status).phrase, media_type=JSON_PROBLEM)
         for status in sorted({400, 429, 503, *statuses})
@@ -107,19 +107,19 @@ def _refuse_code(
 
 
 def refuse_change(request: Request[Any, Any, Any], refused: ChangeRefused) -> Response[Any]:
-    """A change that core or the store refused. Without an If-Match a lost race is a conflict."""
+    """Answer a change that core or the store refused. Without an If-Match, a lost race is a conflict."""
     is_race = refused.code == "changed_meanwhile" and "if-match" not in request.headers
     identity = refused.identity if isinstance(refused, CallRepeated) else ""
     return _refuse_code(request, refused.code, str(refused), identity, 409 if is_race else None)
 
 
 def refuse_call(request: Request[Any, Any, Any], refused: CallRefused) -> Response[Any]:
-    """A call that cannot be made as it is."""
+    """Answer a call that cannot be made in this form."""
     return _refuse_code(request, refused.code, refused.detail, refused.identity)
 
 
 def refuse_access(_: Request[Any, Any, Any], refused: AccessRefused) -> Response[Any]:
-    """A call by somebody who may not make it."""
+    """Answer a call that is not allowed."""
     head, content = refused.response.head, refused.response.content
     headers = {name.decode(): value.decode() for name, value in head.fields if name != b"content-length"}
     media_type = headers.pop("content-type")
@@ -127,19 +127,19 @@ def refuse_access(_: Request[Any, Any, Any], refused: AccessRefused) -> Response
 
 
 def refuse_store(request: Request[Any, Any, Any], _: StoreUnavailable) -> Response[Any]:
-    """Redis did not answer: nothing is known of what was asked for."""
+    """Answer a call during which Redis did not answer."""
     built = build_refusal(Reason.STORE_UNAVAILABLE, None, getattr(request.state, "request_id", ""), retry_after=1)
     return refuse_access(request, AccessRefused(built))
 
 
 def warn_of_loss(request: Request[Any, Any, Any], error: NotKept) -> Response[Any]:
-    """A change that was made, and may be undone. Repeating the call waits again."""
+    """Answer a change that was made but may be undone. Repeating the call waits again."""
     problem = Problem(title="Service Unavailable", status=503, code="not_kept", detail=str(error))
     return _refuse(request, problem, {"Retry-After": "1"})
 
 
 def refuse_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    """What Litestar found: content that is not as it should be, a missing field, too much of it."""
+    """Answer a mistake that Litestar found: invalid content, a missing field, or too much content."""
     status = error.status_code
     if status >= 500:
         return refuse_mistake(request, error)
@@ -156,7 +156,7 @@ def refuse_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
 
 
 def refuse_mistake(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """A mistake of the gateway: told in the log, and not to the caller."""
+    """Answer an internal error: the log has the details, the answer has none."""
     logger.error("%s %s: internal error", request.method, request.url.path, exc_info=error)
     return _refuse(request, Problem(title="Internal Server Error", status=500, code="internal_error"))
 

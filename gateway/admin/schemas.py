@@ -1,14 +1,10 @@
-"""The schemas of what calls take, for the OpenAPI document: as msgspec reads them.
+"""The schemas of calls and answers, as the OpenAPI document has them and msgspec reads them.
 
-Litestar's own say nothing of unknown fields, which are refused, nor of what a list or a map may hold.
+Litestar's own schemas do not say that unknown fields are refused, nor what a list or a map may hold.
 
-What the management API takes. Times are RFC 3339 with their offset.
-
-What is asked for is bounded here as far as a schema can say it; the rest is core's to refuse (core/tokens/changes.py).
-
-What the management API gives. Times are RFC 3339 in UTC; what is not there is null.
-
-What the management API gives of policies: what there is to choose from when a token is made.
+Times in calls are RFC 3339 with their offset. Calls are bounded here as far as a schema can; core refuses the rest
+(core/tokens/changes.py). Times in answers are RFC 3339 in UTC; missing values are null. Answers about policies have the
+choices for a new token.
 """
 
 from datetime import datetime
@@ -46,14 +42,14 @@ Instant: TypeAlias = Annotated[datetime, Meta(tz=True)]
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is asked for; an unknown field is refused."""
+    """The content of a call; an unknown field is refused."""
 
     SCHEMA: ClassVar[dict[str, Any]] = {}
-    """What its JSON Schema says besides its fields."""
+    """Members of its JSON Schema besides its fields."""
 
 
 class NewChild(Body, frozen=True, kw_only=True):
-    """A child of a token; what it does not say is its parent's."""
+    """A child of a token; a missing field has the parent's value."""
 
     name: Name
     description: Description = ""
@@ -62,7 +58,7 @@ class NewChild(Body, frozen=True, kw_only=True):
     expires_at: Instant | None = None
 
     def request(self) -> TokenRequest:
-        """The same for core."""
+        """Return the request for core."""
         return TokenRequest(
             name=self.name,
             description=self.description,
@@ -73,7 +69,7 @@ class NewChild(Body, frozen=True, kw_only=True):
 
 
 class NewToken(NewChild, frozen=True, kw_only=True):
-    """A token. Without scopes it holds all that its owner may grant, but for the one to sign in with."""
+    """A token. Without scopes it holds all that its owner may grant, except the one to sign in with."""
 
     policy: PolicyName
     project: Binding = ""
@@ -81,25 +77,25 @@ class NewToken(NewChild, frozen=True, kw_only=True):
     plan: Plan | None = None
 
     def request(self) -> TokenRequest:
-        """The same for core."""
+        """Return the request for core."""
         bound = {"project": self.project, "owner": self.owner, "plan": self.plan}
         return msgspec.structs.replace(super().request(), **bound)
 
 
 class TokenPatch(Body, frozen=True, kw_only=True):
-    """A merge patch (RFC 7396): what is not there stays, null takes a bound away."""
+    """A merge patch (RFC 7396): a missing field stays, null removes a bound."""
 
     name: Name | UnsetType = UNSET
     description: Description | UnsetType = UNSET
     scopes: Scopes | UnsetType = UNSET
     plan: Plan | UnsetType | None = UNSET
-    """Null, where the policy lets tokens have plans of their own: the owner's plan counts again."""
+    """If null, the owner's plan counts again, provided that the policy lets tokens have plans of their own."""
     is_active: bool | UnsetType = UNSET
     not_before: Instant | UnsetType | None = UNSET
     expires_at: Instant | UnsetType | None = UNSET
 
     def change(self) -> TokenChange:
-        """The same for core."""
+        """Return the change for core."""
         return TokenChange(
             name=self.name,
             description=self.description,
@@ -117,11 +113,11 @@ class NewRotation(Body, frozen=True, kw_only=True):
     overlap_seconds: Annotated[float, Meta(ge=0, le=LATEST_OVERLAP_SECONDS, multiple_of=1)] = 86400
     """How long the old token still works beside its successor: a whole number, which JSON may write as 60.0."""
     expires_at: Instant | UnsetType | None = UNSET
-    """The successor's end; absent: the old token's."""
+    """The successor's expiry; absent: the old token's."""
 
 
 class NewRevocation(Body, frozen=True, kw_only=True):
-    """What ends: a `lineage`; a token `with_made`, what it made; of a `policy` those of a `project` or `owner`."""
+    """Tokens to revoke: a `lineage`, a token `with_made` tokens, or those of a `policy` for a `project` or `owner`."""
 
     SCHEMA = {
         "oneOf": [
@@ -134,23 +130,23 @@ class NewRevocation(Body, frozen=True, kw_only=True):
 
     lineage: TokenId | UnsetType = UNSET
     with_made: TokenId | UnsetType = UNSET
-    """Of a token that has leaked: it ends with what was made with it, on the page or by an API, and what that made."""
+    """For a leaked token: it is revoked with all tokens that were created with it, directly or indirectly."""
     policy: Annotated[str, Meta(min_length=1, max_length=63)] | UnsetType = UNSET
     project: Named | UnsetType = UNSET
     owner: Named | UnsetType = UNSET
 
 
 class OwnerPatch(Body, frozen=True, kw_only=True):
-    """A merge patch: the scopes of each project that is named, null to take it out; what is not there stays."""
+    """A merge patch: the scopes of each named project, null to remove it; a missing field stays."""
 
     status: OwnerStatus | UnsetType = UNSET
     plan: Plan | UnsetType | None = UNSET
-    """The plan of all the owner's tokens; null takes it away."""
+    """The plan of all the owner's tokens; null removes it."""
     permissions: Annotated[dict[Binding, Scopes | None], Meta(max_length=1000)] = {}
 
 
 class NewPurge(Body, frozen=True, kw_only=True):
-    """What is to end of a policy's stored exports: exactly one of the others, or `everything`."""
+    """The stored exports of a policy to purge: exactly one of the others, or `everything`."""
 
     SCHEMA = {"oneOf": [{"required": [name]} for name in ("url", "group", "project", "owner", "token", "everything")]}
 
@@ -163,13 +159,13 @@ class NewPurge(Body, frozen=True, kw_only=True):
     everything: Annotated[bool, Meta(extra_json_schema={"const": True})] | UnsetType = UNSET
 
 
-def said(body: Body) -> dict[str, Any]:
-    """What is said in the content of a call; what is not there is not said."""
+def given_fields(body: Body) -> dict[str, Any]:
+    """Return the fields that the content of a call has."""
     return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
 
 
 def to_seconds(time: datetime | None) -> int | None:
-    """Unix seconds of a time."""
+    """Return the Unix seconds of a time, or None for None."""
     return None if time is None else int(time.timestamp())
 
 
@@ -179,14 +175,14 @@ MANY_SCHEMAS = {"any_of", "one_of", "all_of"}
 
 
 class BodySchemas(OpenAPISchemaPlugin):
-    """Describes each Body; what a type says of itself beyond its fields is its SCHEMA."""
+    """The plugin that describes each Body; its SCHEMA has what is to be added to its fields."""
 
     def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
-        """Whether this is one."""
+        """Return whether the field is a Body."""
         return not field_definition.is_union and field_definition.is_subclass_of(Body)
 
     def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: "SchemaCreator") -> Schema:
-        """Its schema, a component of the document."""
+        """Return its schema, a component of the document."""
         kind: type[Body] = field_definition.annotation
         _, components = msgspec.json.schema_components([kind], ref_template="{name}")
         described = build_schema({**components[kind.__name__], **kind.SCHEMA}, components)
@@ -197,7 +193,7 @@ class BodySchemas(OpenAPISchemaPlugin):
 
 
 def build_schema(described: dict[str, Any], components: dict[str, Any]) -> Schema:
-    """Return a JSON Schema as Litestar has it; components that it refers to are put in the place of the references."""
+    """Return a JSON Schema as Litestar has it; references are replaced by their components."""
     if "$ref" in described:
         described = components[described["$ref"]]
     if described.get("multipleOf") == 1:  # a whole number, which may be written 60.0
@@ -217,41 +213,41 @@ def build_schema(described: dict[str, Any], components: dict[str, Any]) -> Schem
 
 
 class TokenPage(msgspec.Struct, frozen=True):
-    """Some of the tokens, the newest first."""
+    """A page of the tokens, the newest first."""
 
     tokens: list[ShownToken]
     total: int
-    """How many there are in all pages."""
+    """The number of tokens on all pages."""
     next: str | None
     """The `cursor` of the next page; null on the last one."""
 
 
 class ShownTokens(msgspec.Struct, frozen=True):
-    """All of a few tokens."""
+    """All tokens of a short list."""
 
     tokens: list[ShownToken]
 
 
 class Revoked(msgspec.Struct, frozen=True):
-    """Ids of the tokens that have ended by this call."""
+    """Ids of the tokens that this call has revoked."""
 
     revoked: list[str]
 
 
 class ShownOwner(msgspec.Struct, frozen=True, kw_only=True):
-    """An owner. Without permissions it is a name only, and bounds nothing."""
+    """An owner. Without permissions it is only a name, and restricts nothing."""
 
     owner: str
     policy: str
     status: OwnerStatus
     plan: str | None
-    """Of all its tokens; null where each has its own."""
+    """The plan of all its tokens; null if each has its own."""
     permissions: dict[str, list[str]] | None
     version: int | None
 
 
 class ShownOwners(msgspec.Struct, frozen=True):
-    """Those of a policy's owners that have a record."""
+    """The owners of a policy that have a record."""
 
     owners: list[ShownOwner]
 
@@ -262,7 +258,7 @@ class ShownEntry(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     time: datetime
     actor: str
-    """Who: of a token, "API key" and its name."""
+    """The actor's name; for a token, "API key" and its name."""
     actor_kind: str
     actor_token: str | None
     address: str | None
@@ -276,25 +272,25 @@ class ShownEntry(msgspec.Struct, frozen=True, kw_only=True):
     project: str | None
     owner: str | None
     changes: dict[str, list[Any]]
-    """Field to what it said before and after; times in Unix seconds."""
+    """Maps a field to its values before and after; times are Unix seconds."""
 
 
 class History(msgspec.Struct, frozen=True):
-    """Some of the changes, the newest first."""
+    """A page of the changes, the newest first."""
 
     entries: list[ShownEntry]
     next: str | None
-    """The `cursor` of the next page; null where this one is not full."""
+    """The `cursor` of the next page; null if this page is not full."""
 
 
 class Purged(msgspec.Struct, frozen=True):
-    """How many stored exports have ended."""
+    """The number of purged exports."""
 
     purged: int
 
 
 def show_owner(policy: str, owner: str, record: OwnerRecord | None) -> ShownOwner:
-    """An owner, with a record or without."""
+    """Return an owner for an answer, with a record or without."""
     return ShownOwner(
         owner=owner,
         policy=policy,
@@ -306,7 +302,7 @@ def show_owner(policy: str, owner: str, record: OwnerRecord | None) -> ShownOwne
 
 
 def show_entry(entry: AuditEntry) -> ShownEntry:
-    """A change."""
+    """Return a change for an answer."""
     return ShownEntry(
         id=entry.id,
         time=to_time(entry.time),
@@ -330,7 +326,7 @@ class ShownProject(msgspec.Struct, frozen=True):
 
     project: str
     tokens: int
-    """How many were ever made for it."""
+    """The number of tokens that were ever created for it."""
 
 
 class ShownProjects(msgspec.Struct, frozen=True):
@@ -358,7 +354,7 @@ class ShownBundle(msgspec.Struct, frozen=True):
 
 
 class ShownPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is to choose from when a token is made."""
+    """The choices for a new token."""
 
     name: str
     bound_to: str
@@ -368,19 +364,19 @@ class ShownPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownPolicies(msgspec.Struct, frozen=True):
-    """The policies of the moment."""
+    """The current policies."""
 
     policies: list[ShownPolicy]
 
 
 class ShownOffers(msgspec.Struct, frozen=True):
-    """What can be asked of each shaped rule of a policy."""
+    """The options of each rule with variants of a policy."""
 
     exports: list[Offer]
 
 
 def show_policy(policy: Policy) -> ShownPolicy:
-    """A policy, for who makes tokens of it."""
+    """Return a policy for an answer, with what is needed to create tokens of it."""
     return ShownPolicy(
         name=policy.name,
         bound_to=policy.bound_to,

@@ -19,7 +19,7 @@ from gateway.admin.schemas import (
     ShownTokens,
     TokenPage,
     TokenPatch,
-    said,
+    given_fields,
     to_seconds,
 )
 from gateway.core.tokens.changes import TokenState
@@ -64,7 +64,7 @@ class TokenController(Controller):
         limit: Annotated[int, QueryParameter(ge=1, le=MAXIMUM_PAGE)] = 50,
         cursor: Annotated[str | None, QueryParameter(max_length=64)] = None,
     ) -> TokenPage:
-        """Without project and owner all tokens are looked through."""
+        """List tokens. Without project and owner, all tokens are scanned."""
         views = [
             view
             for view in await management.list_known(policy, project, owner, made_by)
@@ -82,7 +82,7 @@ class TokenController(Controller):
     async def create_token(
         self, management: Managing, actor: Caller, data: JSONBody[NewToken], idempotency_key: Key = ""
     ) -> Response[ShownToken]:
-        """Of a policy, bound to a project or an owner. Tokens of this API are made at the command line."""
+        """Create a token of a policy, bound to a project or an owner. Admin tokens are created at the command line."""
         created = await management.create_token(actor, data.policy, data.request(), idempotency_key)
         return _answer_created(show_created(created))
 
@@ -94,7 +94,7 @@ class TokenController(Controller):
         summary="Show a token",
     )
     async def show_token(self, management: Managing, identity: FromPath[str]) -> Response[ShownToken]:
-        """All that is known of it."""
+        """Return all that is known of a token."""
         return _answer(show_token(await management.get_token(identity)))
 
     @patch(
@@ -112,7 +112,7 @@ class TokenController(Controller):
         data: JSONBody[TokenPatch],
         if_match: Annotated[str | None, HeaderParameter(name="If-Match", description="The token's ETag, or *.")] = None,
     ) -> Response[ShownToken]:
-        """Its text stays valid, the change acts on the next request. What is not named stays."""
+        """Change a token. Its text stays valid, and the change acts on the next request. What is not named stays."""
         expected = await _read_match(management, identity, if_match)
         return _answer(show_token(await management.update_token(actor, identity, data.change(), expected)))
 
@@ -124,7 +124,7 @@ class TokenController(Controller):
         summary="Revoke a token, for good",
     )
     async def revoke_token(self, management: Managing, actor: Caller, identity: FromPath[str]) -> None:
-        """The next request with it is refused. A second time changes nothing."""
+        """Revoke a token: the next request with it is refused. A second call changes nothing."""
         await management.revoke_token(actor, identity)
 
     @post(
@@ -137,7 +137,7 @@ class TokenController(Controller):
     async def rotate_token(
         self, management: Managing, actor: Caller, identity: FromPath[str], data: JSONBody[NewRotation]
     ) -> Response[ShownToken]:
-        """With the settings and counters of the token, which ends after the overlap."""
+        """Create a successor with the settings and counters of the token, which expires after the overlap."""
         ends = data.expires_at if isinstance(data.expires_at, UnsetType) else to_seconds(data.expires_at)
         overlap_seconds = int(data.overlap_seconds)
         return _answer_created(show_created(await management.rotate_token(actor, identity, overlap_seconds, ends)))
@@ -146,7 +146,7 @@ class TokenController(Controller):
         "/{identity:str}/children", opt=READING, responses=documented(401, 403, 404), summary="List a token's children"
     )
     async def list_children(self, management: Managing, identity: FromPath[str]) -> ShownTokens:
-        """The newest first."""
+        """List the children, the newest first."""
         await management.get_token(identity)
         return ShownTokens([show_token(view) for view in await management.list_children(identity)])
 
@@ -160,7 +160,7 @@ class TokenController(Controller):
     async def create_child(
         self, management: Managing, actor: Caller, identity: FromPath[str], data: JSONBody[NewChild]
     ) -> Response[ShownToken]:
-        """It never holds more than its parent, nor lasts longer, and ends with it."""
+        """Create a child. It never holds more than its parent, nor lasts longer, and ends with it."""
         return _answer_created(show_created(await management.create_child(actor, identity, data.request())))
 
 
@@ -173,8 +173,11 @@ class TokenController(Controller):
     summary="Revoke many tokens, for good",
 )
 async def revoke_many(management: Managing, actor: Caller, data: JSONBody[NewRevocation]) -> Revoked:
-    """A token with all that it was rotated from and to, or that it made; or all of a project or an owner, by now."""
-    named = said(data)
+    """Revoke many tokens.
+
+    These are a token with all that it was rotated from and to, or that it created; or all of a project or an owner.
+    """
+    named = given_fields(data)
     if named.keys() == {"with_made"}:
         return Revoked(await management.revoke_with_made(actor, named["with_made"]))
     if named.keys() == {"lineage"}:
@@ -185,7 +188,7 @@ async def revoke_many(management: Managing, actor: Caller, data: JSONBody[NewRev
 
 
 def cut_page(views: Sequence[TokenView], limit: int, cursor: str | None) -> tuple[Sequence[TokenView], str | None]:
-    """The page behind the token that the cursor names, and the cursor of the next one."""
+    """Return the page after the token that the cursor names, and the cursor of the next one. Raise CallRefused."""
     place = -1 if cursor is None else next((at for at, view in enumerate(views) if view.identity == cursor), None)
     if place is None:
         raise CallRefused("invalid", "the cursor is of no token that is listed here")
@@ -195,7 +198,10 @@ def cut_page(views: Sequence[TokenView], limit: int, cursor: str | None) -> tupl
 
 
 async def _read_match(management: Management, identity: str, if_match: str | None) -> str | None:
-    """The version that the token must have (RFC 9110 13.1.1, strong comparison); None for any."""
+    """Return the version that the token must have (RFC 9110 13.1.1, strong comparison), or None for any.
+
+    Raise CallRefused if there is no If-Match.
+    """
     if if_match is None:
         raise CallRefused("precondition_required", "say by If-Match which version is to be changed: its ETag, or *")
     tags = [tag.strip() for tag in if_match.split(",")]

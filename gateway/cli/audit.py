@@ -1,4 +1,4 @@
-"""`gateway audit`: who changed which token or owner, from what to what, who purged what, and what was refused."""
+"""`gateway audit`: who changed which token or owner, from what to what, who purged what, and which were refused."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -15,10 +15,10 @@ from gateway.core.quotas.model import parse_duration
 from gateway.core.tokens.audit import DONE, AuditEntry, AuditQuery
 
 PIECE = 1000
-"""Entries that are exported in one go."""
+"""Entries that are exported in one call."""
 POLL_SECONDS = 1.0
 OVERLAP_SECONDS = 5
-"""Looked back at each time: several histories are read one after the other, and entries of one instant are in any."""
+"""Seconds that each poll looks back: the histories are read one after the other, so one may get an earlier entry."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,7 +36,7 @@ QUERY_OPTIONS = (
 
 
 def query_options(command: Command) -> Command:
-    """Which entries are meant."""
+    """Add the options that select entries."""
     return reduce(lambda decorated, option: option(decorated), reversed(QUERY_OPTIONS), command)
 
 
@@ -53,11 +53,11 @@ def audit() -> None:
 @redis_option
 @json_option
 @awaited
-async def tail(lines: int, follow: bool, policies: str, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
+async def tail(lines: int, follow: bool, policies: str, redis_url: str | None, as_json: bool, **options: Any) -> None:
     """Print the last changes and purges, the newest at the end."""
 
     async with open_management(redis_url, NamesInFolder(policies)) as management:
-        query = read_query(wanted, await management.now())
+        query = read_query(options, await management.now())
         entries = await management.ask_audit(query, lines)
         _print(entries[::-1], as_json)
         while follow:
@@ -76,11 +76,11 @@ async def tail(lines: int, follow: bool, policies: str, redis_url: str | None, a
 @redis_option
 @json_option
 @awaited
-async def search(lines: int, policies: str, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
+async def search(lines: int, policies: str, redis_url: str | None, as_json: bool, **options: Any) -> None:
     """Print the changes that are meant, the newest first."""
 
     async with open_management(redis_url, NamesInFolder(policies)) as management:
-        entries = await management.ask_audit(read_query(wanted, await management.now()), lines)
+        entries = await management.ask_audit(read_query(options, await management.now()), lines)
     if as_json:
         print_json(list(map(describe, entries)))
     else:
@@ -92,25 +92,25 @@ async def search(lines: int, policies: str, redis_url: str | None, as_json: bool
 @policies_option
 @redis_option
 @awaited
-async def export(policies: str, redis_url: str | None, **wanted: Any) -> None:
+async def export(policies: str, redis_url: str | None, **options: Any) -> None:
     """Print all of the history that is kept, one JSON object a line, the newest first."""
 
     async with open_management(redis_url, NamesInFolder(policies)) as management:
-        query, before = read_query(wanted, await management.now()), ""
+        query, before = read_query(options, await management.now()), ""
         while entries := await management.ask_audit(query, PIECE, before):
             _print(entries, as_json=True)
             before = entries[-1].id
 
 
-def read_query(wanted: dict[str, Any], now: int) -> AuditQuery:
-    """What the options mean; `now` in Unix seconds."""
-    times: dict[str, Any] = {name: _parse_past(wanted.pop(name), now) for name in ("since", "until")}
-    is_refused = wanted.pop("refused")
-    return AuditQuery(**wanted, **times, is_refused=is_refused)
+def read_query(options: dict[str, Any], now: int) -> AuditQuery:
+    """Read the options as a query; `now` is in Unix seconds."""
+    times: dict[str, Any] = {name: _parse_past(options.pop(name), now) for name in ("since", "until")}
+    is_refused = options.pop("refused")
+    return AuditQuery(**options, **times, is_refused=is_refused)
 
 
 def describe(entry: AuditEntry) -> dict[str, Any]:
-    """All that is known of a change; times in its changes are Unix seconds."""
+    """Return all that is known of a change; times in its changes are Unix seconds."""
     return {
         "time": format_time(int(entry.time)),
         "actor": entry.actor.title,
@@ -130,7 +130,7 @@ def describe(entry: AuditEntry) -> dict[str, Any]:
 
 
 def _parse_past(text: str | None, now: int) -> int | None:
-    """Unix seconds of so long ago, or of a time."""
+    """Return Unix seconds of a duration ago, or of a time."""
     try:
         return None if text is None else now - parse_duration(text)
     except ValueError:
@@ -154,5 +154,5 @@ def _describe_change(field: str, old: object, new: object) -> str:
 
 
 def _text(value: object) -> str:
-    """On one line: a description may have several."""
+    """Return a value on one line: a description may have several."""
     return "-" if value in (None, "") else " ".join(str(value).split())

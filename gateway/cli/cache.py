@@ -1,4 +1,4 @@
-"""`gateway cache`: ends stored exports before their time, on every worker and node with the next request."""
+"""`gateway cache`: it purges stored exports, on every worker and node with the next request."""
 
 import json
 from collections.abc import AsyncIterator
@@ -72,7 +72,7 @@ async def purge(
 
 @asynccontextmanager
 async def open_exports(connection: RedisConnection, exports_url: str) -> AsyncIterator[RedisExports]:
-    """The exports of the Redis that is open, or of their own one if a URL is given."""
+    """Yield the exports in the open Redis, or in their own if a URL is given."""
     if not exports_url:
         yield RedisExports(connection, 0)
         return

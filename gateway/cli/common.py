@@ -1,7 +1,4 @@
-"""Options that several commands share, each also a variable of the environment.
-
-Times as people write and read them on the command line.
-"""
+"""Options that several commands share, each also an environment variable; and times on the command line."""
 
 import re
 from datetime import UTC, datetime
@@ -14,11 +11,11 @@ from gateway.core.errors import ConfigurationError
 from gateway.core.quotas.model import parse_duration
 
 _PASSWORD = re.compile(r"://[^ ]*:[^ ]*@|[?&]\w*password=")
-"""In a URL: before the host, or among the options of redis-py."""
+"""A password in a URL: before the host, or among the options of redis-py."""
 
 
 def refuse_secret(context: click.Context, option: click.Parameter, value: Any) -> Any:
-    """Refuse a secret on the command line, as a callback of click: the variable of the option is to be used."""
+    """Refuse a secret on the command line, as a callback of click: the option's variable must be used."""
     is_typed = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
     texts = value if isinstance(value, tuple) else (value,)
     if is_typed and (option.name == "pepper" or any(_PASSWORD.search(text) for text in texts)):
@@ -36,7 +33,7 @@ VARIABLES = {
     "upstreams": "GATEWAY_UPSTREAMS",
     "pepper": "GATEWAY_TOKEN_PEPPER",
 }
-"""Of options whose values can be secrets."""
+"""The variables of options whose values can be secrets."""
 
 redis_option = click.option(
     "--redis",
@@ -61,7 +58,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def parse_when(text: str, now: int) -> int:
-    """Unix seconds of a duration from `now` (90d) or of an ISO 8601 time with zone; click.BadParameter otherwise."""
+    """Return Unix seconds of a duration from `now` (90d) or of an ISO 8601 time with zone. Raise click.BadParameter."""
     try:
         return now + parse_duration(text)
     except ValueError:
@@ -78,17 +75,17 @@ def parse_when(text: str, now: int) -> int:
 
 
 def parse_end(text: str, now: int) -> int | None:
-    """The end of a token; None for `never`."""
+    """Return the expiry of a token in Unix seconds, or None for `never`."""
     return None if text == "never" else parse_when(text, now)
 
 
 def parse_start(text: str, now: int) -> int | None:
-    """The beginning of a token; None, no bound, for `now` and for `never`."""
+    """Return the start of a token's validity; None, no bound, for `now` and for `never`."""
     return None if text in ("now", "never") else parse_when(text, now)
 
 
 def read_duration(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
-    """The seconds of an option that is a duration, None where it is not given; click.BadParameter for what is none."""
+    """Return the seconds of an option that is a duration, or None if it is not given. Raise click.BadParameter."""
     try:
         return None if text is None else parse_duration(text)
     except ValueError as error:
@@ -96,10 +93,10 @@ def read_duration(_: click.Context, __: click.Parameter, text: str | None) -> in
 
 
 def format_time(seconds: int | None) -> str | None:
-    """ISO 8601 in UTC of a Unix time; None for none."""
+    """Return a Unix time as ISO 8601 in UTC, or None for None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def format_day(seconds: int) -> str:
-    """The day of a Unix time in UTC, ISO 8601."""
+    """Return the day of a Unix time in UTC, as ISO 8601."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")

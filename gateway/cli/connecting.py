@@ -1,7 +1,4 @@
-"""The Redis that a command works on, and who calls the command.
-
-Tokens, owners and policies, as a command's options name them.
-"""
+"""The Redis, the actor, the tokens, owners and policies of a command, as its options name them."""
 
 import asyncio
 import getpass
@@ -21,14 +18,14 @@ from gateway.management.building import build_management
 from gateway.settings import NO_REDIS
 
 COMMAND_TIMEOUT_SECONDS = 5.0
-"""A person waits longer for Redis than a request may."""
+"""The timeout of a command: a person waits longer for Redis than a request may."""
 
 Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")
 
 
 def operator() -> Actor:
-    """Return who calls the command: the login name, or the user's number if it has none."""
+    """Return the actor of the command: the login name, or the user's number if it has none."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):
@@ -37,7 +34,7 @@ def operator() -> Actor:
 
 
 def awaited(work: Callable[Parameters, Coroutine[Any, Any, Answer]]) -> Callable[Parameters, Answer]:
-    """Return the function that runs the coroutine to its end, as click calls a command: the innermost decorator."""
+    """Return a function that runs the coroutine to its end, as click calls a command: the innermost decorator."""
 
     @wraps(work)
     def run(*arguments: Parameters.args, **options: Parameters.kwargs) -> Answer:
@@ -48,7 +45,7 @@ def awaited(work: Callable[Parameters, Coroutine[Any, Any, Answer]]) -> Callable
 
 @asynccontextmanager
 async def open_connection(redis_url: str | None) -> AsyncIterator[RedisConnection]:
-    """Yield a connection to the Redis at the URL, closed at the end; ConfigurationError where there can be none."""
+    """Yield a connection to the Redis at the URL, closed at the end. Raise ConfigurationError for an invalid URL."""
     if not redis_url:
         raise ConfigurationError(NO_REDIS)
     if redis_url == EMBEDDED:
@@ -61,16 +58,16 @@ async def open_connection(redis_url: str | None) -> AsyncIterator[RedisConnectio
 
 
 def load_policies(folder: str) -> PolicySet:
-    """Return the policies in the folder; ConfigurationError has all mistakes."""
+    """Return the policies in the folder. Raise ConfigurationError with all mistakes."""
     from gateway.adapters.policy_files import read_policies  # noqa: PLC0415 - most commands read no policies
 
     return read_policies(Path(folder), {})
 
 
 class PolicyFolder:
-    """The policies in a folder, read when they are first asked for: most commands ask for none.
+    """The policies in a folder, read at their first use: most commands need none.
 
-    Without a folder there are none: for commands that change nothing which a policy has a say in.
+    Without a folder there are none: this is for commands that change nothing which a policy decides.
     """
 
     def __init__(self, folder: str) -> None:
@@ -78,16 +75,16 @@ class PolicyFolder:
 
     @cached_property
     def current(self) -> PolicySet:
-        """All of them; ConfigurationError has all mistakes."""
+        """All policies; raises ConfigurationError with all mistakes."""
         return load_policies(self._folder) if self._folder else PolicySet({}, {})
 
 
 class NamesInFolder(PolicyFolder):
-    """The same for commands that only need to know which policies there are, and work without the files."""
+    """The policies for commands that only need their names, and work without the files."""
 
     @cached_property
     def current(self) -> PolicySet:
-        """All of them; none where they cannot be read."""
+        """All policies; none if they cannot be read."""
         try:
             return load_policies(self._folder)
         except ConfigurationError:
@@ -96,6 +93,6 @@ class NamesInFolder(PolicyFolder):
 
 @asynccontextmanager
 async def open_management(redis_url: str | None, policies: PolicyFolder, pepper: str = "") -> AsyncIterator[Management]:
-    """Yield what sees and changes tokens and owners in the Redis at the URL, under these policies."""
+    """Yield the Management of the Redis at the URL, under these policies."""
     async with open_connection(redis_url) as connection:
         yield build_management(connection, policies, pepper)

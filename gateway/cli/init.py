@@ -1,4 +1,4 @@
-"""`gateway init`: a policy to start from, in a folder of one's own."""
+"""`gateway init`: a first policy, in a folder of one's own."""
 
 import shlex
 from pathlib import Path
@@ -8,7 +8,7 @@ import click
 from gateway.core.errors import ConfigurationError
 
 STARTER = Path(__file__).parents[1] / "starter" / "policy.toml"
-"""Shipped in the wheel."""
+"""The policy that is shipped in the wheel."""
 STORE = "--redis redis://127.0.0.1:6379/0"
 
 
@@ -24,7 +24,7 @@ def init(folder: Path) -> None:
 
 
 def write_starter(folder: Path) -> Path:
-    """Return the path of the new policy file; raises ConfigurationError if there is one already, or no place for it."""
+    """Write the policy file and return its path. Raise ConfigurationError if it exists, or cannot be written."""
     written = folder / STARTER.name
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError(f"init: {folder} is a file: name a folder")
@@ -41,7 +41,7 @@ def write_starter(folder: Path) -> Path:
 
 
 def describe_next(folder: Path) -> str:
-    """Return what to do with the new policy, as commands that work when pasted."""
+    """Return the next steps with the new policy, as commands that work when pasted."""
     name = shlex.quote(str(folder))
     return f"""\
 Next:

@@ -19,7 +19,7 @@ class Listed(NamedTuple):
 
 
 def load(place: str) -> Any:
-    """Import what stands at `module:attribute`.
+    """Import the object at `module:attribute`.
 
     The garbage collector pauses meanwhile: it would take a fifth of the time, and an import leaves no garbage.
     """
@@ -45,7 +45,7 @@ class LazyCommands(UserDict[str, Any]):
 
 
 class LazyGroup(click.Group):
-    """A group whose commands stand in a table, for `click.group(cls=LazyGroup, table=...)`."""
+    """A group whose commands are in a table, for `click.group(cls=LazyGroup, table=...)`."""
 
     def __init__(self, name: str | None = None, *, table: Mapping[str, Listed], **settings: Any) -> None:
         super().__init__(name, **settings)
@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
         click.Group(commands=commands).format_commands(ctx, formatter)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
-        """Return the commands whose names begin so, with the table's lines, and then the group's options."""
+        """Return the matching commands with the table's lines, and then the group's options."""
         from click.shell_completion import CompletionItem  # noqa: PLC0415 - a shell that completes is the only user
 
         named = sorted(name for name in self.table if name.startswith(incomplete))

@@ -22,6 +22,7 @@ COMMANDS = {
     "token": Listed("gateway.cli.main:token", "Mint, list, change, rotate and revoke tokens."),
     "owner": Listed("gateway.cli.main:owner", "Say what the owners of tokens may do, and block or remove them."),
     "policy": Listed("gateway.cli.policy:policy", "Work with policy files."),
+    "pull": Listed("gateway.cli.exports.pull:pull", "Pull exports into files, and only what has changed."),
     "export": Listed("gateway.cli.exports.documents:export", "Work with the documents that exports are made of."),
     "cache": Listed("gateway.cli.cache:cache", "Work with stored exports."),
     "audit": Listed("gateway.cli.audit:audit", "See the history of changes."),
@@ -94,7 +95,7 @@ def owner() -> None:
 @click.group(cls=LazyGroup, table=COMMANDS)
 @click.version_option(__version__, prog_name="gateway")
 def commands() -> None:
-    """API tokens, quotas and cached exports in front of existing backends."""
+    """Put API tokens, quotas and cached exports in front of existing backends."""
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ policy_option = click.option("--policy", "policy_name", required=True, help="The
 
 
 async def find(management: Management, policy: str, owner: str) -> tuple[OwnerRecord | None, int]:
-    """The record, and how many tokens the owner has; NotFound where there is neither."""
+    """Return the owner's record, and how many tokens the owner has. Raise NotFound if there is neither."""
     record, count = await management.show_owner(policy, owner), len(await management.list_tokens(policy, owner=owner))
     if record is None and not count:
         await management.check_seen(policy)
@@ -25,7 +25,7 @@ async def find(management: Management, policy: str, owner: str) -> tuple[OwnerRe
 
 
 def describe(owner: str, policy: str, record: OwnerRecord | None, tokens: int | None) -> dict[str, Any]:
-    """All there is to know of an owner; one without a record is active, and its permissions are not bounded."""
+    """Return all that is known of an owner; without a record it is active, and its permissions are unbounded."""
     described = {
         "owner": owner,
         "policy": policy,
@@ -38,7 +38,7 @@ def describe(owner: str, policy: str, record: OwnerRecord | None, tokens: int | 
 
 
 def read_permissions(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """The scopes of each project, from texts such as website=read,write."""
+    """Return the scopes of each project, from texts such as website=read,write. Raise click.BadParameter."""
     permissions: dict[str, tuple[str, ...]] = {}
     for text in texts:
         project, equals, scopes = text.rpartition("=")
@@ -138,7 +138,7 @@ async def show(owner: str, policy_name: str, policies: str, redis_url: str | Non
     if permissions is None:
         click.echo("It has no record, so it bounds nothing: its tokens may do what they hold.")
     for project, scopes in (permissions or {}).items():
-        click.echo(f"in {_say(project)}: {', '.join(scopes) or 'no scope'}")
+        click.echo(f"in {_project_title(project)}: {', '.join(scopes) or 'no scope'}")
 
 
 @click.command("list")
@@ -158,12 +158,12 @@ async def list_owners(policy_name: str, policies: str, redis_url: str | None, as
         return
     for one in described:
         held = "; ".join(
-            f"{_say(project)}: {','.join(scopes) or '-'}" for project, scopes in one["permissions"].items()
+            f"{_project_title(project)}: {','.join(scopes) or '-'}" for project, scopes in one["permissions"].items()
         )
         click.echo(f"{one['owner']}  {one['status']}  {one['plan'] or '-'}  {held or '-'}")
     if not described:
         click.echo("no owners", err=True)
 
 
-def _say(project: str) -> str:
+def _project_title(project: str) -> str:
     return {"": "no project", "*": "every other project"}.get(project, project)

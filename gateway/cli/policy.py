@@ -1,4 +1,4 @@
-"""`gateway policy`: checks policy files with the server's own loader, and prints their schema."""
+"""`gateway policy`: it checks policy files with the server's own loader, and prints their schema."""
 
 import json
 import sys
@@ -34,7 +34,7 @@ def policy() -> None:
 def check(path: str | None, policies: str, own_prefix: str) -> None:
     """Find every mistake of the policy files, and run their tests.
 
-    PATH is a file or a folder; without it the folder of --policies is checked. Exit code 1 where there is a mistake.
+    PATH is a file or a folder; without it the folder of --policies is checked. Exit code 1 if there is a mistake.
     """
     try:
         own = parse_prefix(own_prefix)
@@ -55,7 +55,7 @@ def check(path: str | None, policies: str, own_prefix: str) -> None:
 @redis_option
 @json_option
 def versions(redis_url: str | None, as_json: bool) -> None:
-    """Show which versions of each policy are served, and by whom. Exit code 1 where a policy has more than one."""
+    """Show which versions of each policy are served, and by whom. Exit code 1 if a policy has more than one."""
     from gateway.adapters.policy_versions import RedisVersions  # noqa: PLC0415 - checking files needs no Redis
     from gateway.cli.connecting import awaited, open_connection  # noqa: PLC0415
 
@@ -83,7 +83,7 @@ def schema(document: DocumentKind | None) -> None:
 
 
 def build_schema(document: DocumentKind | None = None) -> dict[str, object]:
-    """The JSON Schema (2020-12) of a policy file, or of a document by our own names of its fields."""
+    """Build the JSON Schema (2020-12) of a policy file, or of a document by our own names of its fields."""
     described = PolicyDocument if document is None else SCHEMAS[document]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -1,4 +1,4 @@
-"""`gateway redis`: whether a Redis keeps what the gateway must not lose, and that an empty one is meant to be empty."""
+"""`gateway redis`: whether a Redis keeps what the gateway must not lose, and that an empty one is intended."""
 
 import json
 import sys
@@ -42,12 +42,12 @@ async def init(redis_url: str | None) -> None:
 
 
 async def mark(connection: RedisConnection) -> bool:
-    """Write the marker that a first token would write. Return False if it is there already."""
+    """Write the marker that a first token would write. Return False if it exists already."""
     return bool(await connection.run(lambda client: client.set(keys.marker(), "1", nx=True)))
 
 
 async def read_report(connection: RedisConnection) -> StoreReport:
-    """Return all that can be told of a Redis; StoreUnavailable if it does not answer."""
+    """Return everything that is known of a Redis. Raise StoreUnavailable if it does not answer."""
     readiness = await RedisReadiness(connection).check()
     facts: StoreFacts | None = await read_store_facts(connection)
     return StoreReport(

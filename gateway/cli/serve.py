@@ -39,11 +39,14 @@ from gateway.settings import (
 )
 
 MAXIMUM_DESCRIPTORS = 65536
-"""Open files and connections of a worker, where the system lets us. A request in progress has two connections, so the
-1,024 that most systems begin with would be used up long before GATEWAY_MAX_REQUESTS is."""
+"""Open files and connections of a worker, if the system allows it.
+
+A request in progress has two connections, so the 1,024 of most systems would be used up long before
+GATEWAY_MAX_REQUESTS is.
+"""
 
 SPARE_DESCRIPTORS = 256
-"""For all else of a worker: connections to Redis and of health checks, idle ones, files, the log."""
+"""Descriptors for everything else: connections to Redis and of health checks, idle ones, files, the log."""
 
 logger = logging.getLogger(START)
 
@@ -57,7 +60,7 @@ def serve(**options: object) -> None:
     """
     HANGUPS.take()
     leave_first_process()
-    # The workers are processes of their own: they read what they are told from the environment.
+    # The workers are processes of their own: they read the options from the environment.
     os.environ |= write_variables(options)
     os.environ.setdefault(f"{PREFIX}INSTANCE", secrets.token_hex(8))  # the same for all workers
     with begin_process():
@@ -80,8 +83,8 @@ def serve(**options: object) -> None:
 
 
 def serve_here(settings: Settings, listener: socket.socket, admin: socket.socket | None, ready: str) -> None:
-    """Serve the public listener in this process, and say that it is `ready` when it answers."""
-    # Imported here: where workers serve, the process that keeps them needs no server.
+    """Serve the public listener in this process, and log the line `ready` when it answers."""
+    # Imported here: if workers serve, their parent process needs no server.
     from gateway.cli.process.server import AnnouncedServer, SharedServer, build_config  # noqa: PLC0415 - see above
 
     async def announce() -> None:
@@ -96,7 +99,7 @@ def serve_here(settings: Settings, listener: socket.socket, admin: socket.socket
 
 
 def describe_ready(settings: Settings, listener: socket.socket, admin: socket.socket | None) -> str:
-    """Return the line that says what is ready, for whom; it holds no secret."""
+    """Return the line that says what is ready, and where; it has no secret."""
     workers = f"{settings.workers} worker{'s' * (settings.workers > 1)}"
     policies = settings.policies.rstrip("/") + "/" if Path(settings.policies).is_dir() else settings.policies
     about = f"{workers}, policies: {policies}, {describe_store(settings.redis_url)}"
@@ -105,7 +108,7 @@ def describe_ready(settings: Settings, listener: socket.socket, admin: socket.so
 
 
 def raise_descriptor_limit(max_requests: int) -> None:
-    """Take what the system allows of the descriptors that are of use, and say if that is too little for the requests.
+    """Raise the limit of descriptors as far as useful and allowed, and warn if it is too low for the requests.
 
     Workers inherit the limit.
     """
@@ -129,9 +132,9 @@ def raise_descriptor_limit(max_requests: int) -> None:
 
 
 def check_settings(settings: Settings) -> PolicySet:
-    """Finds before the start what would fail in every worker; raises ConfigurationError with all of it.
+    """Check before the start what would fail in every worker, and return the policies.
 
-    Returns the policies.
+    Raise ConfigurationError with all mistakes.
     """
     open_client(settings.redis_url, settings.redis_timeout)  # connects with its first command, which is not sent
     if settings.exports_redis_url == EMBEDDED:
@@ -168,9 +171,9 @@ async def _read_store_facts(redis_url: str) -> StoreFacts | None:
 
 
 def check_redis(settings: Settings) -> None:
-    """Say what Redis' settings can lose. Raise ConfigurationError if it may evict tokens, unless that is meant.
+    """Warn about Redis' settings that can lose data. Raise ConfigurationError if it may evict tokens unintentionally.
 
-    A Redis that does not answer yet stops nobody: `/-/ready` makes the same check again.
+    A Redis that does not answer yet prevents no start: `/-/ready` makes the same check again.
     """
     if settings.redis_url == EMBEDDED:
         return

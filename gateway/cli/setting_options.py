@@ -1,4 +1,4 @@
-"""The options of `gateway serve`: one for each setting, but for secrets, which are variables only."""
+"""The options of `gateway serve`: one for each setting, except secrets, which are variables only."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin
@@ -10,9 +10,9 @@ from gateway.cli.common import VARIABLES, refuse_secret
 from gateway.settings import PREFIX, SECRETS, Settings, describe_settings
 
 FLAGS = {"redis_url": "--redis", "exports_redis_url": "--exports-redis", "upstreams": "--upstream"}
-"""Options that are not named as their setting."""
+"""Options that are not named after their setting."""
 SEVERAL = {"upstreams"}
-"""Settings whose option may be repeated: the variable has the values with spaces between them."""
+"""Settings whose option may be repeated: the variable has the values separated by spaces."""
 
 Command = Callable[..., None]
 
@@ -37,7 +37,7 @@ def setting_options(command: Command) -> Command:
 
 
 def write_variables(options: Mapping[str, object]) -> dict[str, str]:
-    """Return the variables that say the same as the options that were given."""
+    """Return the variables that correspond to the given options."""
     given = {name: value for name, value in options.items() if value not in (None, ())}
     return {
         PREFIX + name.upper(): " ".join(value) if isinstance(value, tuple) else str(value)

@@ -44,10 +44,10 @@ from gateway.core.tokens.views import TokenView
 @redis_option
 @json_option
 @awaited
-async def update(identity: str, policies: str, redis_url: str | None, as_json: bool, **wanted: Any) -> None:
+async def update(identity: str, policies: str, redis_url: str | None, as_json: bool, **options: Any) -> None:
     """Change a token in place: its text stays valid, the change acts on the next request."""
-    starts, ends = wanted.pop("not_before"), wanted.pop("expires")
-    values = {name: value for name, value in wanted.items() if value not in (None, ())}
+    starts, ends = options.pop("not_before"), options.pop("expires")
+    values = {name: value for name, value in options.items() if value not in (None, ())}
 
     async with open_management(redis_url, PolicyFolder(policies)) as management:
         now = await management.now()
@@ -84,7 +84,7 @@ NEW_TOKEN_OPTIONS = (
 
 
 def new_token_options(command: Command) -> Command:
-    """What can be said of a token that is new here, minted or imported."""
+    """Add the options of a token that is new here, minted or imported."""
     return reduce(lambda decorated, option: option(decorated), reversed(NEW_TOKEN_OPTIONS), command)
 
 
@@ -105,7 +105,7 @@ async def create(
     policy_name: str | None,
     parent: str | None,
     is_admin: bool,
-    **wanted: Any,
+    **options: Any,
 ) -> None:
     """Mint a token. Its text is printed now and never again.
 
@@ -114,14 +114,14 @@ async def create(
     read, write (which implies read) and introspect.
     """
 
-    if is_admin and (policy_name or parent or wanted["project"] or wanted["owner"] or wanted["plan"]):
+    if is_admin and (policy_name or parent or options["project"] or options["owner"] or options["plan"]):
         raise click.UsageError("--admin stands in the place of --policy, --project, --owner, --plan and --parent")
     if not is_admin and not policy_name and not parent:
         raise click.UsageError("Missing option '--policy'.")
 
     async with open_management(redis_url, PolicyFolder(policies), pepper) as management:
         now = await management.now()
-        request = read_request(wanted, now)
+        request = read_request(options, now)
         if parent:
             policy = (await management.get_token(parent)).record.policy
             if policy_name not in (None, policy):
@@ -157,7 +157,7 @@ async def import_token(
     digest: str | None,
     text_stdin: bool,
     shown: str | None,
-    **wanted: Any,
+    **options: Any,
 ) -> None:
     """Take over a token that exists elsewhere: its text stays valid, and nothing of it is kept but its beginning.
 
@@ -171,7 +171,7 @@ async def import_token(
 
     async with open_management(redis_url, PolicyFolder(policies), pepper) as management:
         now = await management.now()
-        request = read_request(wanted, now)
+        request = read_request(options, now)
         view = await management.import_token(operator(), policy.name, request, imported, now=now)
     described = describe_token(view)
     if as_json:
@@ -183,13 +183,13 @@ async def import_token(
 
 
 def _read_text() -> str:
-    """The one line on standard input; what cannot be decoded cannot be a token."""
+    """Read the one line on standard input; undecodable bytes cannot be a token."""
     text = sys.stdin.buffer.read().removeprefix(BYTE_ORDER_MARK)
     return text.decode("ascii", errors="replace").removesuffix("\n").removesuffix("\r")
 
 
 def find_policy(policies: str, name: str | None) -> Policy:
-    """The policy of a name; UsageError where there is none."""
+    """Return the policy of a name. Raise UsageError if there is none."""
     if name is None:
         raise click.UsageError("Missing option '--policy'.")
     found = load_policies(policies).policies
@@ -199,7 +199,7 @@ def find_policy(policies: str, name: str | None) -> Policy:
 
 
 def read_request(options: dict[str, Any], now: int) -> TokenRequest:
-    """What the options ask of a new token; `now` in Unix seconds."""
+    """Read the request of a new token from the options; `now` is in Unix seconds."""
     starts, ends = options["not_before"], options["expires"]
     return TokenRequest(
         name=options["name"],
@@ -227,19 +227,19 @@ def read_request(options: dict[str, Any], now: int) -> TokenRequest:
 @json_option
 @awaited
 async def override(
-    identity: str, quota: str, policies: str, redis_url: str | None, remove: bool, as_json: bool, **wanted: Any
+    identity: str, quota: str, policies: str, redis_url: str | None, remove: bool, as_json: bool, **options: Any
 ) -> None:
     """Give a token a limit of its own for a while: LIMIT is a number, or "1000/minute" of the quota's window.
 
     It acts on the next request and ends by itself. Rotation keeps it.
     """
-    asked = [wanted[name] is not None for name in ("limit", "until", "reason")]
+    asked = [options[name] is not None for name in ("limit", "until", "reason")]
     if any(asked) if remove else not all(asked):
         raise click.UsageError("name LIMIT, --until and --reason, or --remove")
 
     async with open_management(redis_url, PolicyFolder(policies)) as management:
         now = await management.now()
-        request = None if remove else _read_request(wanted, now)
+        request = None if remove else _read_request(options, now)
         view = await management.override_quota(operator(), identity, quota, request, now=now)
     described = describe_token(view)
     if as_json:
@@ -248,21 +248,21 @@ async def override(
         click.echo(f"Token {identity} ({described['name']}) has the {quota} of its plan again.")
     else:
         ends = next(one["until"] for one in described["overrides"] if one["quota"].partition(":")[0] == quota)
-        click.echo(f"Token {identity} ({described['name']}) has {wanted['limit']} as its {quota} until {ends}.")
+        click.echo(f"Token {identity} ({described['name']}) has {options['limit']} as its {quota} until {ends}.")
 
 
-def _read_request(wanted: dict[str, Any], now: int) -> OverrideRequest:
+def _read_request(options: dict[str, Any], now: int) -> OverrideRequest:
     return OverrideRequest(
-        limit=wanted["limit"],
-        burst=wanted["burst"],
-        until=parse_when(wanted["until"], now),
-        reason=wanted["reason"],
-        author=wanted["author"] or operator().name,
+        limit=options["limit"],
+        burst=options["burst"],
+        until=parse_when(options["until"], now),
+        reason=options["reason"],
+        author=options["author"] or operator().name,
     )
 
 
 WAYS = ({"ID"}, {"lineage"}, {"policy", "project"}, {"policy", "owner"})
-"""What can be named together, exactly one of these."""
+"""The combinations of names, exactly one of which must be given."""
 OVER = (TokenState.REVOKED, TokenState.EXPIRED)
 
 
@@ -323,7 +323,7 @@ def revoke(
 async def _revoke_many(
     redis_url: str | None, policies: str, named: dict[str, str | None], has_consent: bool
 ) -> list[dict[str, Any]]:
-    """End the tokens that are named as in WAYS; of an ID, also what was made with it."""
+    """Revoke the tokens that are named as in WAYS; for an ID, also those created with it."""
     lineage, policy_name, project, owner = (named[name] for name in ("lineage", "policy", "project", "owner"))
     async with open_management(redis_url, NamesInFolder(policies)) as management:
         if named["ID"]:

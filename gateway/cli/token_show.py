@@ -1,9 +1,4 @@
-"""What may be shown of tokens, as JSON, as a table, or line by line.
-
-`gateway token explain`.
-
-`gateway token list` and `show`.
-"""
+"""Tokens on the command line: as JSON, as a table, or line by line; `gateway token explain`, `list` and `show`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,9 +11,9 @@ from gateway.adapters.redis.tokens import RedisTokens
 from gateway.adapters.redis.usage import RedisUsage
 from gateway.cli.common import format_day, format_time, json_option, policies_option, read_duration, redis_option
 from gateway.cli.connecting import NamesInFolder, awaited, load_policies, open_connection, open_management
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.admission.explanation import (
     Check,
-    build_facts,
     explain_decision,
     first_failure,
     match_request,
@@ -43,7 +38,7 @@ from gateway.core.tokens.views import (
 from gateway.management.building import build_management
 
 TABLE = ("id", "name", "shown", "state", "plan", "scopes", "created_at", "last_used_at", "expires_at", "made_by")
-"""The columns of lists; `show` and --json have all there is."""
+"""The columns of lists; `show` and --json have all fields."""
 
 
 def describe_token(view: TokenView) -> dict[str, Any]:
@@ -52,7 +47,7 @@ def describe_token(view: TokenView) -> dict[str, Any]:
 
 
 def describe_created(created: CreatedToken) -> dict[str, Any]:
-    """Return the same of a new token, with its text."""
+    """Return all that may be shown of a new token, with its text."""
     return _describe_shown(show_created(created))
 
 
@@ -62,12 +57,12 @@ def _describe_shown(shown: ShownToken) -> dict[str, Any]:
 
 
 def print_json(value: object) -> None:
-    """Any value, indented."""
+    """Print any value, indented."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """A line for each token, under the names of the columns."""
+    """Print a line for each token, under the names of the columns."""
     if not rows:
         click.echo("no tokens", err=True)
         return
@@ -78,7 +73,7 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_lines(described: Mapping[str, Any]) -> None:
-    """A line for each thing known of one token."""
+    """Print a line for each field of one token."""
     width = max(map(len, described))
     for name, value in described.items():
         click.echo(f"{name:>{width}}  {_text(value)}")
@@ -116,7 +111,7 @@ async def explain(
 ) -> None:
     """Say why a request with a token would pass or be refused, check by check. Nothing is charged or noted.
 
-    Exit code 1 where it would be refused.
+    Exit code 1 if it would be refused.
     """
     method, _, target = request.partition(" ")
     if METHOD.fullmatch(method) is None:
@@ -130,16 +125,17 @@ async def explain(
         if record is None:
             raise NotFound(why_not_found(identity))
         rule, checks = match_request(found, _host(host, found, record), method, path)
-        standing = await tokens.standing(identity, rule, project_of(rule, path), address)
-    if standing is None:
+        project = project_of(rule, path)
+        inspection = await tokens.inspect(identity, rule, project, address)
+    if inspection is None:
         raise NotFound(why_not_found(identity))
-    windows = standing.windows
+    windows = inspection.windows
     if rule is not None:
-        checks += explain_decision(rule, standing, build_facts(rule, standing))
+        checks += explain_decision(AdmissionRequest(rule, project=project, address=address), inspection)
     if as_json:
         print_json(_describe(identity, request, rule, checks, windows))
     else:
-        _print(rule, checks, windows, standing.now)
+        _print(rule, checks, windows, inspection.now)
     context.exit(0 if first_failure(checks) is None else 1)
 
 
@@ -202,7 +198,7 @@ def _print(rule: Rule | None, checks: list[Check], windows: Sequence[Window], no
 
 
 USAGE_DAYS = 7
-"""Shown of a token's usage: enough to tell a weekend from a job that has stopped."""
+"""Days of a token's usage that are shown: enough to distinguish a weekend from a job that has stopped."""
 
 
 @click.command("list")
@@ -273,7 +269,7 @@ async def show(identity: str, policies: str, redis_url: str | None, as_json: boo
 
 
 async def _find_requests(connection: RedisConnection, identity: str) -> dict[str, int]:
-    """The requests of the last days, today's last, by the day in UTC."""
+    """Return the requests of the last days, today's last, by the day in UTC."""
     now = await RedisTokens(connection).now()
     usage = await RedisUsage(connection, lambda: now).tokens_usage([identity], USAGE_DAYS)
     return {format_day(point.time): point.requests for point in usage[identity]}

@@ -1,6 +1,6 @@
-"""What Redis' settings mean for tokens: which acknowledged writes it may lose, and what it may evict.
+"""The meaning of Redis' settings for tokens: which acknowledged writes it may lose, and what it may evict.
 
-Rule: a revocation that Redis has acknowledged must not come undone. What can undo one is a finding.
+Rule: a revocation that Redis has acknowledged must not be undone. A setting that can undo one is a finding.
 """
 
 from collections.abc import Iterator
@@ -10,35 +10,35 @@ import msgspec
 
 KEEPS_ALL = "noeviction"
 WAITS_SINCE = (7, 2)
-"""From this version on Redis tells when its disk has what it acknowledged (WAITAOF)."""
+"""The version from which Redis reports when its disk has what it acknowledged (WAITAOF)."""
 
 
 class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a Redis server's settings; None where it does not tell."""
+    """The known settings of a Redis server; None if it does not report one."""
 
     version: str
     is_append_only: bool
     """Whether it writes each change to a log (`appendonly`)."""
     fsync: str | None
-    """When it makes the disk keep what it wrote there (`appendfsync`): always, everysec or no."""
+    """When it flushes that log to disk (`appendfsync`): always, everysec or no."""
     eviction: str
-    """What it removes when its memory is used up (`maxmemory-policy`)."""
+    """What it evicts if its memory is full (`maxmemory-policy`)."""
     maximum_bytes: int
-    """`maxmemory`; 0 is none."""
+    """`maxmemory`; 0 means no limit."""
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether revocations are answered when they are on its disk."""
+        """Whether a revocation is answered only once it is on Redis' disk."""
         numbers = tuple(int(part) for part in self.version.split(".")[:2] if part.isdecimal())
         return self.is_append_only and self.fsync != "no" and numbers >= WAITS_SINCE
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """A setting that can undo what was acknowledged."""
+    """A setting that can undo an acknowledged write."""
 
     kind: Literal["eviction", "durability"]
     problem: str
-    """What can happen."""
+    """The loss that can happen."""
     remedy: tuple[str, ...]
     """The lines of redis.conf that prevent it."""
 
@@ -47,15 +47,15 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether requests can be answered, and what an operator should change all the same."""
+    """Whether requests can be answered, and what an operator should change nevertheless."""
 
     failures: dict[str, str] = {}
-    """What Redis does not do for the gateway, by name, with why. Empty: ready."""
+    """What Redis fails to do for the gateway, by name, with the reason. Empty if it is ready."""
     warnings: tuple[str, ...] = ()
 
 
 class StoreReport(msgspec.Struct, frozen=True):
-    """What `gateway redis check` says."""
+    """The report of `gateway redis check`."""
 
     version: str
     promise: str
@@ -98,7 +98,7 @@ def _findings(facts: StoreFacts) -> Iterator[Finding]:
 
 
 def promise_of(facts: StoreFacts) -> str:
-    """Return what becomes of a revocation that Redis has acknowledged, under these settings."""
+    """Return what happens to a revocation that Redis has acknowledged, under these settings."""
     if not facts.is_append_only:
         return "Acknowledged revocations survive until Redis ends in any other way than an orderly stop."
     if facts.fsync == "always" or facts.is_waited_for:

@@ -1,15 +1,15 @@
-"""What can be broken. A refusal is never an exception: it is a value of core/admission/decision.py.
+"""All exceptions of the gateway. A refusal is never an exception: it is a value of core/admission/decision.py.
 
 GatewayError
     ConfigurationError          the operator's files or options; the message names the place
-    StartFailed                 a server did not come up; its log says why
+    StartFailed                 a server did not start; its log says why
     ChangeRefused               a change of a token or owner that was not made; `code` says of what kind
-        NotFound                there is nothing of this id
+        NotFound                nothing has this id
         NameTaken               the policy wants unique names, and another token has this one
-        NotGrantable            owner or parent cannot give so much
-        TokenEnded              revoked, or in another way over: there is nothing left to change
+        NotGrantable            owner or parent cannot grant so much
+        TokenEnded              revoked, or ended in another way: there is nothing left to change
         ChangedMeanwhile        another change came first
-        CallRepeated            the idempotency key was used before; `identity` names what it made
+        CallRepeated            the idempotency key was used before; `identity` names what it created
     ClientGone                  the client left, or broke off, before its request was complete
     StoreUnavailable            Redis is unreachable or silent
         NotKept                 a change is made, but Redis has not confirmed that it is on its disk
@@ -21,7 +21,7 @@ GatewayError
         UpstreamTimeout         connected, no response head in time
         UpstreamBroken          the answer is not HTTP, or ends before it is complete
             UpstreamDropped     the connection ended before any byte of an answer
-            ContentLost         stored content has gone while it was sent
+            ContentLost         stored content was removed while it was sent
         BrokenDocument          the document that it gave cannot be shaped; names the place in it
 """
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:  # the command line imports this file, and little else
     from gateway.core.http.reasons import Reason
 
 MAXIMUM_TOLD = 500
-"""Characters of a place in a document, and of what is wrong there."""
+"""The most characters of a place in a document, and of the problem there, in a message."""
 
 
 class GatewayError(Exception):
-    """Root of what this package raises on purpose."""
+    """The root of the exceptions that this package raises on purpose."""
 
 
 class ConfigurationError(GatewayError):
@@ -49,20 +49,20 @@ class ConfigurationError(GatewayError):
 
 
 class StartFailed(GatewayError):
-    """No process of the gateway answers requests, and another attempt would end in the same way."""
+    """No process of the gateway answers requests, and another attempt would fail in the same way."""
 
 
 class ChangeRefused(GatewayError):
-    """Everything stayed as it was."""
+    """A change was refused; nothing has changed."""
 
     code = "invalid"
-    """What kind of refusal it is, for programs; dialects have words of their own for it."""
+    """The kind of refusal, for programs; policies may have their own words for it."""
     is_noted = False
     """Whether the history has it already."""
 
 
 class NotFound(ChangeRefused):
-    """There is no token, no owner or no policy of this name."""
+    """No token, owner or policy has this name."""
 
     code = "not_found"
 
@@ -80,19 +80,19 @@ class NotGrantable(ChangeRefused):
 
 
 class TokenEnded(ChangeRefused):
-    """The token is over, for good or until somebody enables it."""
+    """The token has ended, for good or until it is enabled again."""
 
     code = "ended"
 
 
 class ChangedMeanwhile(ChangeRefused):
-    """The change was meant for what is no longer there."""
+    """The change was made for a state that has changed meanwhile."""
 
     code = "changed_meanwhile"
 
 
 class CallRepeated(ChangeRefused):
-    """A call with this idempotency key was made before: `code` says what came of it, or that it was another call."""
+    """A call with this idempotency key was made before: `code` says with which result, or that it was another call."""
 
     def __init__(self, code: str, message: str, identity: str = "") -> None:
         super().__init__(message)
@@ -101,7 +101,7 @@ class CallRepeated(ChangeRefused):
 
 
 class ClientGone(GatewayError):
-    """The client left before its request was complete; with a `reason` it is there, and what it sent is at fault."""
+    """The client left before its request was complete; with a `reason` it is there, but what it sent is invalid."""
 
     def __init__(self, reason: "Reason | None" = None) -> None:
         super().__init__(reason or "the client left")
@@ -109,7 +109,7 @@ class ClientGone(GatewayError):
 
 
 class StoreUnavailable(GatewayError):
-    """Redis did not answer within the bounded time, is not there, or refused the command.
+    """Redis did not answer within the bounded time, is unreachable, or refused the command.
 
     `code` is the error code of Redis, such as OOM or READONLY. It is empty if Redis did not answer.
     """
@@ -131,11 +131,11 @@ class NotKept(StoreUnavailable):
 
 
 class MemoryFull(GatewayError):
-    """As much long content waits for clients as this worker may hold, and this can be read from nowhere else."""
+    """Too much long content waits for clients in this worker, and this content cannot be read from elsewhere."""
 
 
 class StreamRevoked(GatewayError):
-    """An open stream was ended: a request for it would be refused by now, for `reason`."""
+    """An open stream was ended, because a request for it would now be refused, for `reason`."""
 
     def __init__(self, reason: "Reason") -> None:
         super().__init__(f"a request for it would be refused by now: {reason}")
@@ -143,11 +143,11 @@ class StreamRevoked(GatewayError):
 
 
 class UpstreamError(GatewayError):
-    """The backend gave no answer that can be passed on; `cause` is why, where more is known than the class says."""
+    """The backend gave no answer that can be passed on; `cause` says why, if more is known than the class says."""
 
     cause: Cause
     retry_after: int | None = None
-    """Seconds after which it may be worth to ask again, where that can be told."""
+    """Seconds after which to retry, if known."""
 
     def __init__(self, *words: object, cause: Cause | None = None) -> None:
         super().__init__(*words)
@@ -156,7 +156,7 @@ class UpstreamError(GatewayError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """No connection to the backend."""
+    """No connection to the backend can be opened."""
 
     cause = Cause.UNREACHABLE
     retry_after = 1
@@ -182,7 +182,7 @@ class UpstreamBroken(UpstreamError):
 
 
 class ContentLost(UpstreamBroken):
-    """Stored content was read as its client took it, and has been replaced or ended meanwhile."""
+    """Stored content was streamed to its client, and was replaced or removed meanwhile."""
 
 
 class UpstreamDropped(UpstreamBroken):
@@ -192,9 +192,9 @@ class UpstreamDropped(UpstreamBroken):
 
 
 class BrokenDocument(UpstreamError):
-    """The backend's document is not what the policy says it is; `place` is a JSON path in it.
+    """The backend's document does not have the policy's form; `place` is a JSON path in it.
 
-    Both may have names of the document in them, which may be of any length: what is told of it is not.
+    Both texts may contain names of the document of any length, so they are shortened.
     """
 
     cause = Cause.BROKEN_DOCUMENT

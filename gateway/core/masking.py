@@ -1,7 +1,7 @@
-"""What looks like a token is masked: one function for every way out, be it a log, an error, a name or an id.
+"""Masking of what looks like a token: one function for every way out, be it a log, an error, a name or an id.
 
-Rule 1: behind a prefix of any policy, most of a token is taken for one: a client may mistype it, or encode it.
-Rule 2: a text with our checksum is a token under any prefix: one that no policy names any more was a secret, too.
+Rule 1: a long text after a prefix of any policy counts as a token: a client may mistype it, or encode it.
+Rule 2: a text with our checksum is a token under any prefix: a policy may have dropped the prefix of a secret.
 """
 
 import functools
@@ -13,15 +13,15 @@ from gateway.core.tokens.text import ADMIN_FORMAT, CHECKSUM_LENGTH, MINIMUM_RAND
 
 MASK = "..."
 MASKED_RUN = 16
-"""Letters and digits in a row, behind a prefix, that are never the name of something."""
+"""Letters and digits in a row after a prefix that are never an ordinary name."""
 MASKED_IN_ALL = MINIMUM_RANDOM_LENGTH
-"""Letters and digits, one of them a digit, behind the prefix of tokens that were minted elsewhere: a UUID has 32."""
+"""Letters and digits, one of them a digit, after the prefix of tokens minted elsewhere: a UUID has 32."""
 MAXIMUM_REMEMBERED = 256
-"""Characters of a text whose masked form is kept: clients choose paths, so that what they can fill is bounded."""
+"""The longest text, in characters, whose masked form is cached: clients choose paths, so the cache is bounded."""
 MAXIMUM_TOKEN_LENGTH = 512
-"""Twice what a policy may ask for: no token begins further from its end, and clients choose how long a text is."""
+"""The longest token that is looked for, twice the longest that a policy allows: it bounds the work per text."""
 MAXIMUM_DECODINGS = 4
-"""Nobody encodes a token more often by mistake, and whoever wants to keep us busy could ask for thousands."""
+"""The most times a text is decoded: mistakes encode no more often, and an attacker could ask for thousands."""
 
 _RUN = re.compile(f"[0-9A-Za-z]{{{MASKED_RUN}}}")
 _LEAST = MINIMUM_RANDOM_LENGTH + CHECKSUM_LENGTH
@@ -31,15 +31,15 @@ _BORDER = re.compile("[_-]")
 
 
 class Masking:
-    """The one function, for the tokens of some policies."""
+    """The masking of tokens of some policies."""
 
     def __init__(self, formats: Iterable[TokenFormat]) -> None:
         self._is_checked: dict[str, bool] = {}
-        """By the prefix in lower case, whether no token that begins with it was minted elsewhere."""
+        """Maps each prefix in lower case to whether all tokens with it were minted by the gateway."""
         for one in formats:
             for prefix in map(str.lower, one.prefixes):
                 self._is_checked[prefix] = self._is_checked.get(prefix, True) and one.checksum
-        # A prefix of letters and digits only is found in words, too; any other one ends with what no word goes on with.
+        # A prefix of letters and digits only also occurs in words; any other ends with a character that no word has.
         each = [
             f"(?<![0-9A-Za-z]){prefix}" if prefix.isalnum() else re.escape(prefix)
             for prefix in sorted(self._is_checked, key=len, reverse=True)
@@ -48,7 +48,7 @@ class Masking:
         self._remember = functools.lru_cache(maxsize=4096)(self.mask)
 
     def mask(self, text: str) -> str:
-        """Return the text without what looks like a token in it; decoded, where one is percent-encoded in it."""
+        """Return the text with tokens masked; it is decoded if it has a percent-encoded one."""
         if "\n" in text:
             return "\n".join(map(self.mask, text.split("\n")))
         if len(text) <= MASKED_RUN:
@@ -62,16 +62,16 @@ class Masking:
         return masked
 
     def mask_again(self, text: str) -> str:
-        """Return the same as `mask`, at less cost if the text comes again and again."""
+        """Return the result of `mask`, at less cost for repeated texts."""
         return self._remember(text) if len(text) <= MAXIMUM_REMEMBERED else self.mask(text)
 
     def holds_token(self, text: str) -> bool:
-        """Whether there is in the text what looks like a token."""
+        """Return whether the text contains what looks like a token."""
         return self.mask(text) != text
 
     def _mask(self, text: str) -> str:
         lower = text.lower()
-        for prefix in self._is_checked:  # a look at each costs less than the pattern
+        for prefix in self._is_checked:  # a search for each costs less than the pattern
             if prefix in lower:
                 text = self._prefixed.sub(self._mask_prefixed, text)
                 break
@@ -86,11 +86,11 @@ class Masking:
 
 
 NO_POLICIES = Masking((ADMIN_FORMAT,))
-"""Where none can be read."""
+"""The masking if no policies can be read."""
 
 
 def _decode(text: str) -> str:
-    """The text as it was before it was percent-encoded."""
+    """Return the text without percent-encoding, even if it was encoded repeatedly."""
     for _ in range(MAXIMUM_DECODINGS):
         text, encoded = unquote(text), text
         if text == encoded:
@@ -99,7 +99,7 @@ def _decode(text: str) -> str:
 
 
 def _mask_checked(match: re.Match[str]) -> str:
-    """The same for a text with our checksum; it may stand behind something else."""
+    """Return the match with a text that has our checksum masked; other characters may precede it."""
     text = match[0]
     first = max(0, len(text) - MAXIMUM_TOKEN_LENGTH)
     for start in (first, *(border.end() for border in _BORDER.finditer(text, first))):

@@ -1,4 +1,4 @@
-"""Metrics in Prometheus' text format, version 0.0.4: what is told, and how it is written.
+"""Metrics in Prometheus' text format, version 0.0.4: which there are, and how they are written.
 
 Rule: a label's value is one of few. No token, address, path or owner is ever one.
 """
@@ -7,25 +7,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from gateway.core.usage import LOGS, REFUSED, Counted, StoreMemory, Totals
+from gateway.core.usage import LOGS, RECOGNITION, REFUSED, StoreMemory, Totals, UsageLabels
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One number of a metric, told from the others by its labels."""
+    """One number of a metric, distinguished by its labels."""
 
     number: int
     labels: Mapping[str, str] = {}
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """A metric; one without samples is written all the same, so that its name is known before it counts."""
+    """A metric. One without samples is written too, so that its name is known before it counts."""
 
     name: str
     kind: str
-    """counter or gauge."""
+    """The type: counter or gauge."""
     help: str
     samples: Sequence[Sample]
 
@@ -33,7 +33,7 @@ class Metric(msgspec.Struct, frozen=True):
 def gather_metrics(
     totals: Totals | None, memory: StoreMemory | None, policy_mistakes: int, versions: Mapping[str, int]
 ) -> list[Metric]:
-    """What the gateway tells; without totals Redis did not answer, and its counters are left out rather than zero."""
+    """Return the gateway's metrics. Without totals, Redis did not answer, and its counters are left out."""
     metrics = [
         Metric("gateway_redis_up", "gauge", "Whether Redis answers.", [Sample(int(totals is not None))]),
         Metric(
@@ -75,11 +75,13 @@ def _build_totals(totals: Totals) -> Iterator[Metric]:
         "counter",
         "Requests answered by all workers of all nodes, by policy, reason of the refusal (empty: passed), class of the"
         " status code, and part of the cache (empty: none).",
-        [Sample(number, _labels(counted)) for counted, number in sorted(totals.requests.items())],
+        [Sample(number, _labels(labels)) for labels, number in sorted(totals.requests.items())],
     )
     refused = {event: number for event, number in totals.events.items() if event.startswith(REFUSED)}
     dropped = {event: number for event, number in totals.events.items() if event in LOGS}
-    others = {event: number for event, number in totals.events.items() if event not in refused | dropped}
+    recognition = {event: number for event, number in totals.events.items() if event.startswith(RECOGNITION)}
+    named = refused | dropped | recognition
+    others = {event: number for event, number in totals.events.items() if event not in named}
     yield Metric(
         "gateway_cache_events_total",
         "counter",
@@ -93,6 +95,13 @@ def _build_totals(totals: Totals) -> Iterator[Metric]:
         [Sample(number, {"code": event.removeprefix(REFUSED)}) for event, number in sorted(refused.items())],
     )
     yield Metric(
+        "gateway_recognition_total",
+        "counter",
+        "Requests of all workers of all nodes whose bytes were seen before: recognised, learnt, or left to the long way"
+        " and why.",
+        [Sample(number, _recognition_labels(event)) for event, number in sorted(recognition.items())],
+    )
+    yield Metric(
         "gateway_log_lines_dropped_total",
         "counter",
         "Lines of all workers of all nodes that a log did not take: its reader does not keep up, or its disk is full.",
@@ -100,12 +109,17 @@ def _build_totals(totals: Totals) -> Iterator[Metric]:
     )
 
 
-def _labels(counted: Counted) -> dict[str, str]:
-    return {name: str(getattr(counted, name)) for name in Counted.__struct_fields__}
+def _recognition_labels(event: str) -> dict[str, str]:
+    result, _, reason = event.removeprefix(RECOGNITION).partition(":")
+    return {"result": result, "reason": reason}
+
+
+def _labels(labels: UsageLabels) -> dict[str, str]:
+    return {name: str(getattr(labels, name)) for name in UsageLabels.__struct_fields__}
 
 
 def write_metrics(metrics: Iterable[Metric]) -> str:
-    """The text that Prometheus reads."""
+    """Return the text that Prometheus reads."""
     return "".join(f"{line}\n" for metric in metrics for line in _write_metric(metric))
 
 

@@ -1,4 +1,4 @@
-"""The gateway's own addresses on the public listener. All others are the backends', those beside them too."""
+"""The gateway's own addresses on the public listener. All others are the backends', even with the same prefix."""
 
 import re
 
@@ -10,14 +10,14 @@ READY = "ready"
 WHOAMI = "whoami"
 KEYS = "jwks.json"
 AUTHORIZE = "authorize"
-"""Of this, all that is below is the gateway's, too: a question with a mistake in it must not get a backend's answer."""
+"""Everything below this address is the gateway's: a mistaken question must not get a backend's answer."""
 
-# Segments of letters, digits and what a path may have beside them unencoded (RFC 3986 2.3), and no dot segments.
+# Segments of unreserved characters (RFC 3986 2.3), and no dot segments.
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 
 
 class OwnAddresses(msgspec.Struct, frozen=True):
-    """Where they are: behind `prefix`, which begins with a slash and does not end with one."""
+    """The own addresses under `prefix`, which begins with a slash and does not end with one."""
 
     prefix: str = DEFAULT_PREFIX
 
@@ -26,7 +26,7 @@ class OwnAddresses(msgspec.Struct, frozen=True):
         return f"{self.prefix}/{name}"
 
     def find(self, segments: tuple[str, ...]) -> str | None:
-        """Return which address the decoded segments of a path are; None for the path of a backend."""
+        """Return which address the decoded segments of a path are, or None for the path of a backend."""
         own = tuple(self.prefix[1:].split("/"))
         name, *below = segments[len(own) :] or ("",)
         if segments[: len(own)] != own:
@@ -40,7 +40,7 @@ DEFAULT = OwnAddresses()
 
 
 def parse_prefix(text: str) -> OwnAddresses:
-    """Return the addresses behind a prefix; ValueError says what is wrong with it."""
+    """Return the addresses under a prefix. Raise ValueError that says what is wrong with it."""
     if _PREFIX.fullmatch(text) is None:
         raise ValueError(f"{text!r} is no path such as {DEFAULT_PREFIX} or /_gateway, without a slash at its end")
     return OwnAddresses(text)

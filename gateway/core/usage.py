@@ -1,8 +1,8 @@
-"""What requests count as, and what is told of them.
+"""Usage: what requests count as, and what is reported about them.
 
-Rule 1: every answered request counts once as one `Counted`, and once for its token if that was authenticated.
-Rule 2: every value of a `Counted` is one of few: no token, address or path is ever among them.
-Hours and days are those of Unix time, so of UTC.
+Rule 1: every answered request counts once as one `UsageLabels`, and once for its token if that was authenticated.
+Rule 2: every value of `UsageLabels` is one of few: no token, address or path is ever among them. Hours and days are
+those of Unix time, so of UTC.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.http.messages import Fields, ResponseHead
 from gateway.core.http.reasons import Reason
 
@@ -19,21 +19,26 @@ HOUR_SECONDS = 3600
 DAY_HOURS = 24
 DAY_SECONDS = DAY_HOURS * HOUR_SECONDS
 MAXIMUM_HOURS = 31 * DAY_HOURS
-"""For how long usage is kept by the hour: the longest month, so that a month's end can be compared with its start."""
+"""How long hourly usage is kept: the longest month, so that a month's end can be compared with its start."""
 
 HIT, STALE, NOT_MODIFIED, MISS, BYPASS = "hit", "stale", "not_modified", "miss", "bypass"
-"""From the cache: fresh, stale, or as a 304. By the backend: for want of a stored answer, or because none could do."""
+"""How an answer was given.
+
+The cache gave it fresh, stale, or as a 304; or the backend did, because nothing was stored, or nothing could be used.
+"""
 REFUSED = "redis-refused:"
-"""Events that begin with this count commands that Redis refused, by its error code."""
+"""The prefix of events that count commands refused by Redis, followed by its error code."""
 LOST = "usage-lost"
-"""The event that says how much could not be counted."""
+"""The event that counts requests whose usage was lost."""
+RECOGNITION = "recognition:"
+"""The prefix of events that count what became of requests whose bytes were seen before (pipeline/recognition.py)."""
 RECORDS_DROPPED, LINES_DROPPED = "access-records-dropped", "log-lines-dropped"
 LOGS = {RECORDS_DROPPED: "access", LINES_DROPPED: "error"}
-"""The events that say how much a log did not take, and which one."""
+"""The events that count what a log dropped, and the name of that log."""
 _MISSED = frozenset({b"fwd=uri-miss", b"fwd=vary-miss", b"fwd=stale"})
-"""Words of RFC 9211 2.2 for a request that something stored could have answered."""
+"""Words of RFC 9211 2.2 for a request that a stored response could have answered."""
 
-Noted: TypeAlias = tuple[str, str, int, bytes, str]
+UsageKey: TypeAlias = tuple[str, str, int, bytes, str]
 """Policy, reason, status code, Cache-Status, and digest of the token; each may be empty."""
 
 UPSTREAM_FAILURES = frozenset(
@@ -47,17 +52,17 @@ UPSTREAM_FAILURES = frozenset(
 )
 
 
-class Counted(msgspec.Struct, frozen=True, order=True):
-    """What one request counts as."""
+class UsageLabels(msgspec.Struct, frozen=True, order=True):
+    """The counter that one request belongs to."""
 
     policy: str
-    """Empty where none was matched."""
+    """Empty if none was matched."""
     reason: str
-    """Of the refusal; empty where the request passed."""
+    """The reason of the refusal; empty if the request passed."""
     status: str
     """The class of the answer's status code (RFC 9110 15), such as "2xx"."""
     cache: str
-    """How the cache took part, one of the words above; empty where it had none: no cache, a refusal, forward-auth."""
+    """How the cache took part, one of the words above; empty without a cache, and for a refusal or forward-auth."""
 
 
 class UsagePoint(msgspec.Struct, frozen=True):
@@ -75,35 +80,35 @@ class BusyToken(msgspec.Struct, frozen=True):
 
 
 class PolicyUsage(msgspec.Struct, frozen=True):
-    """A policy's requests: by the hour, oldest first, empty hours too; and by what they count as, all together."""
+    """A policy's requests: by the hour, oldest first, empty hours included; and by outcome, in total."""
 
     policy: str
     hours: tuple[UsagePoint, ...]
-    counts: Mapping[Counted, int]
+    counts: Mapping[UsageLabels, int]
 
     @property
     def requests(self) -> int:
-        """All of them."""
+        """The number of all requests."""
         return sum(self.counts.values())
 
     @property
     def refusals(self) -> dict[str, int]:
-        """How many were refused, by reason, the most frequent first."""
-        return self._most_frequent(lambda counted: counted.reason)
+        """The number of refused requests, by reason, the most frequent first."""
+        return self._most_frequent(lambda labels: labels.reason)
 
     @property
     def statuses(self) -> dict[str, int]:
-        """How many answers were of each class of status codes."""
-        return self._most_frequent(lambda counted: counted.status)
+        """The number of answers of each class of status codes."""
+        return self._most_frequent(lambda labels: labels.status)
 
     @property
     def caches(self) -> dict[str, int]:
-        """How many answers the cache gave, and how many it could have given: see `Counted.cache`."""
-        return self._most_frequent(lambda counted: counted.cache)
+        """The number of answers that the cache gave, and that it could have given: see `UsageLabels.cache`."""
+        return self._most_frequent(lambda labels: labels.cache)
 
     @property
     def hit_ratio(self) -> float | None:
-        """The share of those that the cache could have answered and did; None where there were none."""
+        """The share of possible cache answers that the cache gave; None if there were none."""
         caches = self.caches
         answered = caches.get(HIT, 0) + caches.get(STALE, 0) + caches.get(NOT_MODIFIED, 0)
         possible = answered + caches.get(MISS, 0)
@@ -111,45 +116,45 @@ class PolicyUsage(msgspec.Struct, frozen=True):
 
     @property
     def upstream_failures(self) -> int:
-        """How often the backend gave no answer, a broken one, or one with a status of 5xx."""
+        """The number of times that the backend gave no answer, a broken one, or one with a status of 5xx."""
         return sum(
             number
-            for counted, number in self.counts.items()
-            if counted.reason in UPSTREAM_FAILURES or (not counted.reason and counted.status == "5xx")
+            for labels, number in self.counts.items()
+            if labels.reason in UPSTREAM_FAILURES or (not labels.reason and labels.status == "5xx")
         )
 
-    def _most_frequent(self, word_of: Callable[[Counted], str]) -> dict[str, int]:
+    def _most_frequent(self, word_of: Callable[[UsageLabels], str]) -> dict[str, int]:
         found: Counter[str] = Counter()
-        for counted, number in self.counts.items():
-            found[word_of(counted)] += number
+        for labels, number in self.counts.items():
+            found[word_of(labels)] += number
         return {word: number for word, number in found.most_common() if word}
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """All that was ever counted, by all workers of all nodes: for who looks at the difference between two looks."""
+    """Totals since the beginning, of all workers of all nodes: monitoring compares two readings."""
 
-    requests: Mapping[Counted, int]
+    requests: Mapping[UsageLabels, int]
     events: Mapping[str, int]
-    """What happened in caches, by the words of `Retrieval.counts`."""
+    """Events in caches, by the words of `ExportCache.counts`."""
 
 
 class StoreMemory(msgspec.Struct, frozen=True):
-    """Bytes that Redis uses, and how many it may use; 0 where it has no limit."""
+    """Bytes that Redis uses, and its limit; 0 for no limit."""
 
     used: int
     maximum: int
 
 
-def note_of(outcome: Authorized | Refused, head: ResponseHead) -> Noted:
-    """What is to be counted of a request; `head` is its answer's, before what every answer carries is added.
+def build_usage_key(outcome: Authorized | Refused, head: ResponseHead) -> UsageKey:
+    """Return what to count for a request; `head` is its answer's, before the fields that every answer has.
 
-    On the path of every request, so it only picks up: `read_noted` reads it, once for all that are the same.
+    This is on the path of every request, so it only collects: `read_usage_key` interprets it, once for all equal ones.
     """
     rule, facts, reason, cache_status = outcome.rule, outcome.facts, "", b""
-    if type(outcome) is Refused:  # half of what isinstance costs
+    if type(outcome) is Refused:  # half the cost of isinstance
         reason = outcome.reason.value
     elif rule is not None and rule.cache is not None and head.fields:
-        name, cache_status = head.fields[-1]  # where it mostly is
+        name, cache_status = head.fields[-1]  # its usual place
         if name != b"cache-status":
             cache_status = _find_cache_status(head.fields)
     return (
@@ -161,13 +166,13 @@ def note_of(outcome: Authorized | Refused, head: ResponseHead) -> Noted:
     )
 
 
-def read_noted(policy: str, reason: str, status: int, cache_status: bytes) -> Counted:
-    """What a request counts as, whoever's it is."""
-    return Counted(policy, reason, f"{status // 100}xx", _read_cache(cache_status, status) if cache_status else "")
+def read_usage_key(policy: str, reason: str, status: int, cache_status: bytes) -> UsageLabels:
+    """Return the counter of a request, whichever token it had."""
+    return UsageLabels(policy, reason, f"{status // 100}xx", _read_cache(cache_status, status) if cache_status else "")
 
 
 def _find_cache_status(fields: Fields) -> bytes:
-    """The last Cache-Status (RFC 9211), which is our own; empty where there is none."""
+    """Return the last Cache-Status (RFC 9211), which is our own; empty if there is none."""
     return next((value for name, value in reversed(fields) if name == b"cache-status"), b"")
 
 
@@ -180,35 +185,35 @@ def _read_cache(cache_status: bytes, status: int) -> str:
     return MISS if _MISSED.intersection(words) else BYPASS
 
 
-def write_counted(counted: Counted) -> str:
-    """As one text: no value has a colon."""
-    return f"{counted.policy}:{counted.reason}:{counted.status}:{counted.cache}"
+def format_usage_labels(labels: UsageLabels) -> str:
+    """Encode a counter as one text: no value has a colon."""
+    return f"{labels.policy}:{labels.reason}:{labels.status}:{labels.cache}"
 
 
-def read_counted(text: str) -> Counted:
-    """The reverse of `write_counted`."""
-    return Counted(*text.split(":"))
+def parse_usage_labels(text: str) -> UsageLabels:
+    """Decode the text of `format_usage_labels`."""
+    return UsageLabels(*text.split(":"))
 
 
 def last_hours(now: float, hours: int) -> range:
-    """The numbers of so many hours up to the one of `now`, Unix seconds; no more than are kept."""
+    """Return the numbers of the last `hours` hours up to that of `now`, Unix seconds, but no more than are kept."""
     last = int(now) // HOUR_SECONDS
     return range(last - min(hours, MAXIMUM_HOURS) + 1, last + 1)
 
 
 def last_days(now: float, days: int) -> range:
-    """The numbers of so many days up to the one of `now`, Unix seconds; no more than are kept."""
+    """Return the numbers of the last `days` days up to that of `now`, Unix seconds, but no more than are kept."""
     last = int(now) // DAY_SECONDS
     return range(last - min(days, MAXIMUM_HOURS // DAY_HOURS) + 1, last + 1)
 
 
 def by_hour(hours: Iterable[int], counts: Mapping[int, int]) -> tuple[UsagePoint, ...]:
-    """A point for each of the hours, from requests by the number of the hour."""
+    """Return a point for each of the hours, from requests by hour number."""
     return tuple(UsagePoint(hour * HOUR_SECONDS, counts.get(hour, 0)) for hour in hours)
 
 
 def by_day(days: Iterable[int], counts: Mapping[int, int]) -> tuple[UsagePoint, ...]:
-    """A point for each of the days, from requests by the number of the hour."""
+    """Return a point for each of the days, from requests by hour number."""
     added = dict.fromkeys(days, 0)
     for hour, number in counts.items():
         if hour // DAY_HOURS in added:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 TIMEOUT_SECONDS = 15.0
-"""For each connect, send and receive. An answer takes milliseconds; a busy machine gets time."""
+"""For each connect, send and receive. An answer takes milliseconds; a busy machine needs more."""
 
 
 class Reply(msgspec.Struct, frozen=True):

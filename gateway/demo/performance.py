@@ -1,4 +1,4 @@
-"""From the first line of the demo to its last."""
+"""The course of the demo, from its first line to its last."""
 
 import asyncio
 import shlex

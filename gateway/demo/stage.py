@@ -26,7 +26,7 @@ from gateway.settings import Settings
 
 POLICY = Path(__file__).with_name("policy.toml")
 REDIS_TIMEOUT_SECONDS = 5.0
-"""Ample: the backend works in the same event loop, and a demo on a busy machine should not end with a 503."""
+"""Generous: the backend works in the same event loop, and a demo on a busy machine should not end with a 503."""
 STOP_TIMEOUT_SECONDS = 2
 ACTOR = Actor("demo", "operator")
 ADMIN_ADDRESS = "127.0.0.1:8081"
@@ -34,11 +34,11 @@ ADMIN_ADDRESS = "127.0.0.1:8081"
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """What is running."""
+    """The running parts of the demo."""
 
     gateway_url: str
     admin_url: str
-    """Of the developer page and the management API."""
+    """The URL of the developer page and the management API."""
     backend_url: str
     store: Store
     policies: Path
@@ -48,7 +48,7 @@ class Stage(msgspec.Struct, frozen=True):
     admin_token: str
     """The text of an admin token."""
     in_use: dict[str, str]
-    """Each URL above that is not at the address that was wanted, and that address."""
+    """Each URL above that could not have the preferred address, with that address."""
 
     def __repr__(self) -> str:
         return f"Stage({self.gateway_url})"
@@ -86,14 +86,14 @@ async def open_stage(address: str, store: str) -> AsyncIterator[Stage]:
 
 
 def open_listener(stack: AsyncExitStack, address: str) -> tuple[socket.socket, bool]:
-    """As `listen`; the socket is closed with the stack."""
+    """Return a socket as `listen` does; it is closed with the stack."""
     listener, is_moved = listen(address)
     stack.callback(listener.close)
     return listener, is_moved
 
 
 def build_backend_config() -> uvicorn.Config:
-    """Return how uvicorn runs the example backend."""
+    """Build uvicorn's configuration for the example backend."""
     return uvicorn.Config(
         create_backend(),
         ws="none",

@@ -25,7 +25,7 @@ BEARER = '-H "Authorization: Bearer $TOKEN"'
 ADMIN_BEARER = '-H "Authorization: Bearer $ADMIN"'
 IS_JSON = "-H 'Content-Type: application/json'"
 MAXIMUM_PULLS = 50
-"""More than any quota that somebody would give the demo."""
+"""More than any sensible quota of the demo."""
 
 Step: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -39,7 +39,7 @@ class Unexpected(Exception):
 
 
 class Minted(msgspec.Struct, frozen=True):
-    """What the story needs of the answer to a token's creation."""
+    """The fields of the answer to a token's creation that the story needs."""
 
     id: str
     token: str
@@ -50,7 +50,7 @@ class Minted(msgspec.Struct, frozen=True):
 
 
 class Story:
-    """The story on one stage; `tell` tells all of it."""
+    """The story on one stage; `tell` runs all of it."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage

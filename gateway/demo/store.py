@@ -13,11 +13,11 @@ from gateway.demo.temporary_redis import run_redis
 
 
 class Store(msgspec.Struct, frozen=True):
-    """Where the gateway keeps its tokens."""
+    """The store of the gateway's tokens."""
 
     url: str
     description: str
-    """What it is, for the person who reads the story."""
+    """Its description for the person who reads the story."""
 
     @property
     def is_embedded(self) -> bool:

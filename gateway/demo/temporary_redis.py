@@ -20,7 +20,7 @@ LOG_LINES = 10
 
 @asynccontextmanager
 async def run_redis(executable: str, folder: Path, start_seconds: float = START_SECONDS) -> AsyncIterator[str]:
-    """Start a redis-server and give its URL once it answers.
+    """Start a redis-server and yield its URL once it answers.
 
     Raise ConfigurationError if it does not start: the first of its mistakes says why, the others are lines of its log.
     """
@@ -48,7 +48,7 @@ async def run_redis(executable: str, folder: Path, start_seconds: float = START_
 
 
 def free_port() -> int:
-    """Return a port of this machine on which nobody listens at the moment."""
+    """Return a port of this machine on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -56,7 +56,7 @@ def free_port() -> int:
 
 
 async def _answers(process: asyncio.subprocess.Process, url: str, seconds: float) -> bool:
-    """Wait until Redis answers a PING; False if it exits, or is silent for so long."""
+    """Wait until Redis answers a PING; return False if it exits, or is silent for so long."""
     client = open_client(url, seconds)
     try:
         async with asyncio.timeout(seconds):

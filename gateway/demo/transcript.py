@@ -1,6 +1,6 @@
-"""How the story looks on the terminal: numbered steps, the command that repeats each, what the gateway answered.
+"""The output of the story on the terminal: numbered steps, the command that repeats each, the gateway's answer.
 
-Rule: only a command begins in the fourth column, and it stands there as it can be pasted, without a prompt.
+Rule: only a command begins in the fourth column, and it can be pasted as it stands there, without a prompt.
 """
 
 from collections.abc import Iterable

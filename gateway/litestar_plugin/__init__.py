@@ -1,1 +1,1 @@
-"""The gateway inside of a Litestar app: the app's own handlers take the place of a backend."""
+"""The gateway inside a Litestar app: the app's own handlers replace a backend."""

@@ -1,8 +1,8 @@
-"""A handler in the request's own ASGI call: with its hooks, its errors and its background work as without the gate.
+"""Run a handler in the request's own ASGI call: its hooks, errors and background work are as without the gate.
 
-Rule 1: admission comes before it, and what every answer carries is added to the head it sends. All else is left alone.
-Rule 2: the request is in flight, and watched, until the last byte of its answer; what the handler does after it, nobody
-counts or ends.
+Rule 1: admission comes before it, and the fields of every answer are added to the head it sends. All else is unchanged.
+Rule 2: the request is in flight, and watched, until the last byte of its answer; what the handler does after that is
+neither counted nor ended.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from gateway.core.http.reasons import Reason
 from gateway.pipeline.exchange import Permission
 
 OWN = frozenset({b"x-request-id"})
-"""What the gate says in the handler's place."""
+"""Fields that the gate sets instead of the handler."""
 
 
 class OwnCall:
-    """One call of a handler; `end` breaks its answer off."""
+    """One call of a handler; `end` aborts its answer."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -29,14 +29,14 @@ class OwnCall:
         self._has_begun = False
         self._ended: StreamRevoked | None = None
 
-    def end(self, reason: Reason) -> None:
-        """Break the answer off, wherever the handler waits."""
+    def abort(self, reason: Reason) -> None:
+        """Abort the answer, wherever the handler waits."""
         self._ended = StreamRevoked(reason)
         if self._has_begun:
             self._task.cancel()
 
     async def serve(self, app: ASGIApp, scope: HTTPScope, receive: Receive, permission: Permission) -> None:
-        """Run the handler to the end of its background work; raises what it raises, and StreamRevoked after `end`."""
+        """Run the handler to the end of its background work. Raise what it raises, and StreamRevoked after `end`."""
         self._permission = permission
         error: BaseException | None = None
         try:
@@ -58,11 +58,11 @@ class OwnCall:
             head = ResponseHead(message["status"], [field for field in _read(message) if field[0] not in OWN])
             had_date = any(name == b"date" for name, _ in head.fields)
             fields = (await self._permission.begin(head)).fields
-            if not had_date:  # that is the server's own to say
+            if not had_date:  # the server sets Date itself
                 fields = [field for field in fields if field[0] != b"date"]
             await self._send(cast(Any, {**message, "headers": fields}))
             self._has_begun = True
-            # An answer that is all there ends before that, as nearly all do.
+            # A complete answer ends before that, as nearly all do.
             asyncio.get_running_loop().call_soon(self._permission.follow)
             return
         await self._send(message)
@@ -70,7 +70,7 @@ class OwnCall:
             self._permission.sent_bytes += len(message.get("body", b""))
             if not message.get("more_body", False):
                 self._permission.is_complete = True
-                self._has_begun = False  # there is nothing left to break off
+                self._has_begun = False  # there is nothing left to abort
                 self._permission.close()
 
 

@@ -1,16 +1,16 @@
-"""The middleware that stands before guarded handlers: whether a request may reach one, and what becomes of the answer.
+"""The middleware before guarded handlers: it decides if a request may reach one, and completes the answer.
 
 Rule 1: a handler with a guard needs a token, whatever its path; a rule of the policy needs what it says, whatever
-handles its path. What has neither is not the gateway's business.
-Rule 2: paths are read as the app's router reads them. A guarded one that could be read otherwise is refused.
-Rule 3: a handler runs in the request's own ASGI call (calls.py), behind all middleware, once. Only an answer that
-may be stored, which is then made for others too, is collected first (handlers.py).
+handles its path. The gateway ignores requests with neither.
+Rule 2: paths are read as the app's router reads them. A guarded path that could be read differently is refused.
+Rule 3: a handler runs in the request's own ASGI call (calls.py), behind all middleware, once. Only an answer that may
+be stored, which is then made for others too, is collected first (handlers.py).
 """
 
 import functools
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Protocol, cast
 from urllib.parse import unquote
@@ -23,11 +23,10 @@ from litestar.types import ASGIApp, Empty, HTTPScope, Receive, Scope, Send, WebS
 from litestar.utils.scope.state import ScopeState
 
 from gateway.adapters.ports import PolicySource
-from gateway.core.admission.decision import effective_scopes
-from gateway.core.admission.outcomes import Authorized, Refused, build_refused
+from gateway.core.admission.decision import Authorized, Refused, effective_scopes
+from gateway.core.admission.outcomes import build_refused
 from gateway.core.cache.keys import is_cacheable
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
-from gateway.core.http.client_address import TrustedProxies
 from gateway.core.http.messages import Ended, Field, RequestHead, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
@@ -37,19 +36,19 @@ from gateway.core.tokens.credentials import find_credential
 from gateway.core.upstream.client_fields import MISLEADING, ByName, fold, fold_all
 from gateway.core.upstream.forwarding import Principal
 from gateway.litestar_plugin.calls import OwnCall
-from gateway.litestar_plugin.guards import STATE_KEY, Admitted, Needs, admission_of, needs_of
+from gateway.litestar_plugin.guards import STATE_KEY, Admitted, Needs, Requires, admission_of, needs_of
 from gateway.litestar_plugin.handlers import CALL, VIA, Call, identify
 from gateway.litestar_plugin.refusals import build_exception
 from gateway.litestar_plugin.websockets import OpenSocket, deny, take_token
 from gateway.pipeline.exchange import Exchange
 from gateway.server.asgi import read_scope, reply
-from gateway.server.requests import accept
+from gateway.server.requests import RequestAcceptor
 
 logger = logging.getLogger(__name__)
 
 
 class _Kept(dict[frozenset[bytes], ByName[bool]]):
-    """By a policy's credential fields: which fields handlers do not see, and what else could mislead them."""
+    """For each set of credential fields of a policy: the fields that handlers do not get, misleading ones included."""
 
     def __missing__(self, credential_fields: frozenset[bytes]) -> ByName[bool]:
         names = fold_all(credential_fields | MISLEADING)
@@ -60,53 +59,51 @@ class _Kept(dict[frozenset[bytes], ByName[bool]]):
 _KEPT = _Kept()
 
 
-class Terms(msgspec.Struct, frozen=True):
-    """How an app wants its gate; see GatewayPlugin."""
+class GateOptions(msgspec.Struct, frozen=True):
+    """The options of an app's gate; see GatewayPlugin."""
 
     policy: str
-    """Whose quotas guarded handlers have that no rule matches."""
-    trusted: TrustedProxies
+    """The policy whose quotas apply to guarded handlers without a matching rule."""
     raises: bool = True
     """Whether refusals are exceptions of Litestar."""
     exclude: tuple[str, ...] = ()
-    """Patterns of the paths that the gate leaves alone."""
+    """Patterns of the paths that the gate ignores."""
     exclude_opt_key: str = ""
-    """What handlers that it leaves alone have in their `opt`."""
+    """The key in the `opt` of handlers that the gate ignores."""
 
 
-class Parts(Protocol):
-    """What the gate has of the gateway."""
+class GateDependencies(Protocol):
+    """The parts of the gateway that the gate needs."""
 
     @property
     def exchange(self) -> Exchange:
-        """Of the present event loop."""
+        """The exchange of the current event loop."""
         ...
 
     @property
     def policies(self) -> PolicySource:
-        """The policies, and what they are now."""
+        """The source of the current policies."""
         ...
 
     @property
     def override(self) -> Principal | None:
-        """Who asks, whatever the request says: for tests."""
+        """The principal of all requests, whatever they present: for tests."""
         ...
 
 
 class Gate:
-    """The middleware, as `wrap`."""
+    """The gate; `wrap` is the middleware."""
 
-    def __init__(self, parts: Parts, terms: Terms, clock: Callable[[], float], new_id: Callable[[], str]) -> None:
-        self._parts = parts
-        self._terms = terms
-        self._clock = clock
-        self._new_id = new_id
-        self._rules = GuardedRules(parts.policies.current, terms.policy)
+    def __init__(self, dependencies: GateDependencies, options: GateOptions, acceptor: RequestAcceptor) -> None:
+        self._dependencies = dependencies
+        self._options = options
+        self._acceptor = acceptor
+        self._rules = GuardedRules(dependencies.policies.current, options.policy)
         self._needs: dict[BaseRouteHandler, Needs | None] = {}
-        self._excluded = re.compile("|".join(terms.exclude)) if terms.exclude else None
+        self._excluded = re.compile("|".join(options.exclude)) if options.exclude else None
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
-        """The app behind the gate."""
+        """Return the app behind the gate."""
 
         async def gated(scope: Scope, receive: Receive, send: Send) -> None:
             admitted = admission_of(scope)
@@ -126,7 +123,7 @@ class Gate:
         request = self._accept(scope)
         rule = self._find_rule(scope, request)
         if rule is None or self._can_do_without(scope, request, rule):
-            _set_fields(scope, request.fields)  # what a client says of itself reaches no handler
+            _set_fields(scope, request.fields)  # identity fields of the client reach no handler
             await app(scope, receive, send)
         elif _is_made_for_others(scope, request, rule) or rule.manage is not None:
             await self._answer_for_others(app, scope, receive, send, request, rule)
@@ -136,10 +133,10 @@ class Gate:
     async def _serve(
         self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, request: RequestHead, rule: Rule
     ) -> None:
-        """Lets the handler answer in this call."""
+        """Let the handler answer in this call."""
         call = OwnCall(send)
         find_again = partial(self._find_rule_again, scope, request)
-        permission = await self._parts.exchange.permit(request, rule, find_again, call.end)
+        permission = await self._dependencies.exchange.permit(request, rule, find_again, call.abort)
         if isinstance(permission, Response):
             await self._refuse(permission, send)
             return
@@ -147,22 +144,22 @@ class Gate:
         try:
             await call.serve(app, scope, receive, permission)
         except StreamRevoked as error:
-            # Returning without an end makes the server close the connection: nobody takes the content for whole.
+            # Returning without an end makes the server close the connection, so the content is not taken for whole.
             logger.warning("request %s: the response was aborted: %s", request.id, error)
 
     async def _answer_for_others(
         self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, request: RequestHead, rule: Rule
     ) -> None:
-        """Gives an answer that is stored, or is made now and stored; what still runs behind it is awaited."""
+        """Send an answer that is stored, or is made now and stored; wait for the handler's work after it."""
         call = Call(self, app, scope, request.path, rule.scopes)
         token = CALL.set(call)
-        exchange = self._parts.exchange
+        exchange = self._dependencies.exchange
         try:
-            response = await exchange.answer(request, None, rule, partial(self._find_rule_again, scope, request))
+            response = await exchange.handle(request, None, rule, partial(self._find_rule_again, scope, request))
             if response.refused is not None:
                 await self._refuse(response, send)
                 return
-            # A handler whose answer others may get as well is not told by the server when its client leaves.
+            # Others may get the answer too, so `reply` watches whether the client leaves, not the handler.
             await reply(_without_intermediary(response), send, receive)
         except ClientGone:
             return
@@ -173,7 +170,7 @@ class Gate:
         await call.finish()
 
     async def _connect(self, app: ASGIApp, scope: WebSocketScope, receive: Receive, send: Send) -> None:
-        """A WebSocket: authorized when it is opened; the handler's, and in flight, for as long as it may be."""
+        """Authorize a WebSocket when it is opened, and let the handler have it, in flight, as long as it may be."""
         carried = take_token(scope)
         request = self._accept(scope)
         rule = self._find_rule(scope, request)
@@ -184,7 +181,7 @@ class Gate:
             await app(scope, receive, send)
             return
         socket, find_rule = OpenSocket(receive, send, carried.answer), partial(self._find_rule_again, scope, request)
-        permission = await self._parts.exchange.permit(request, rule, find_rule, socket.end)
+        permission = await self._dependencies.exchange.permit(request, rule, find_rule, socket.abort)
         if isinstance(permission, Response):
             await deny(_without_intermediary(permission), scope, send)
             return
@@ -204,17 +201,15 @@ class Gate:
             permission.close()
 
     async def _refuse(self, response: Response, send: Send) -> None:
-        if not self._terms.raises:
+        if not self._options.raises:
             await reply(_without_intermediary(response), send)
             return
         _note_refused(response)
         raise build_exception(_without_intermediary(response))
 
     def _accept(self, scope: HTTPScope | WebSocketScope) -> RequestHead:
-        """The head of a request, its path as the router reads it; at fault where that could be read otherwise."""
-        received = read_scope(scope)
-        masking = self._parts.policies.current.masking
-        request = accept(received, self._clock(), self._new_id(), self._terms.trusted, masking)
+        """Return the head of a request, its path as the router reads it; at fault if that could be read differently."""
+        request = self._acceptor.accept(read_scope(scope))
         path = inner_path(request.path, scope.get("root_path", ""))
         if path is None or not _is_what_was_routed(scope, path):
             fault = request.fault or Reason.MALFORMED_TARGET
@@ -222,9 +217,24 @@ class Gate:
         return request if path == request.path else msgspec.structs.replace(request, path=path)
 
     def _is_excluded(self, scope: Scope) -> bool:
-        key, excluded = self._terms.exclude_opt_key, self._excluded
+        key, excluded = self._options.exclude_opt_key, self._excluded
         is_opted_out = bool(key and scope["route_handler"].opt.get(key))
         return is_opted_out or (excluded is not None and excluded.search(scope["path"]) is not None)
+
+    def take_guards(self, handler: BaseRouteHandler) -> Needs | None:
+        """Return what the guards of a handler need. The gate takes their place if it alone decides, and is before it.
+
+        Litestar copies a handler for each guard that it calls, which costs more than a guard does. A guard that another
+        authentication can satisfy stays, and so do all if the gate is not among the middleware of the handler.
+        """
+        if handler not in self._needs:
+            self._needs[handler] = needs_of(handler)
+        needs = self._needs[handler]
+        decides_alone = needs is not None and not (needs.is_optional or needs.or_authenticated)
+        if decides_alone and self.wrap in handler.resolve_middleware():
+            guards = handler.resolve_guards()
+            guards[:] = [guard for guard in guards if not isinstance(guard, Requires)]
+        return needs
 
     def _needs_of(self, scope: Scope) -> Needs | None:
         handler = scope["route_handler"]
@@ -233,10 +243,10 @@ class Gate:
         return self._needs[handler]
 
     def _find_rule(self, scope: Scope, request: RequestHead) -> Rule | None:
-        """The rule of a request; of one at fault any there is for its handler, or for its path as it was routed."""
-        policies = self._parts.policies.current
+        """Return the rule of a request; at fault, any rule for its handler, or for its path as it was routed."""
+        policies = self._dependencies.policies.current
         if self._rules.policies is not policies:
-            self._rules = GuardedRules(policies, self._terms.policy)
+            self._rules = GuardedRules(policies, self._options.policy)
         needs = self._needs_of(scope)
         scopes = None if needs is None else needs.scopes
         if request.fault is None or needs is not None:
@@ -247,15 +257,15 @@ class Gate:
         return next((rule for rule in found if rule is not None), None)
 
     def _find_rule_again(self, scope: Scope, request: RequestHead) -> Rule | None:
-        """The same for what is open already; None where the app's policy is gone."""
+        """Return the rule of what is open already, or None if the app's policy is gone."""
         try:
             return self._find_rule(scope, request)
         except LookupError:
             return None
 
     def _can_do_without(self, scope: Scope, request: RequestHead, rule: Rule) -> bool:
-        """Whether the handler answers without a token, too, and none is there; or a test says who asks."""
-        needs, override = self._needs_of(scope), self._parts.override
+        """Return whether the handler answers without a token and none is presented, or a test sets the principal."""
+        needs, override = self._needs_of(scope), self._dependencies.override
         if override is not None:
             lacks = not set(rule.scopes) <= override.scopes
             refused = Refused(Reason.INSUFFICIENT_SCOPE, rule)
@@ -265,7 +275,9 @@ class Gate:
             return True
         if needs is None or request.fault is not None or not (needs.is_optional or needs.or_authenticated):
             return False
-        written = self._parts.policies.current.match(request.host, request.method, parse_path(request.path) or ())
+        written = self._dependencies.policies.current.match(
+            request.host, request.method, parse_path(request.path) or ()
+        )
         if written is not None and not written.is_public:
             return False
         found = find_credential(request.fields, rule.policy)
@@ -277,13 +289,13 @@ class Gate:
         return True
 
     def _build_exception(self, request: RequestHead, refused: Refused) -> LitestarException:
-        response = self._parts.exchange.finish(request, refused, build_refused(request, refused))
+        response = self._dependencies.exchange.finish(request, refused, build_refused(request, refused))
         _note_refused(response)
         return build_exception(_without_intermediary(response))
 
     def _admit(self, scope: HTTPScope | WebSocketScope, request: RequestHead, admission: Authorized) -> None:
-        """Tells the handler who asks, and keeps the credential from it."""
-        rule, record = admission.rule, admission.record
+        """Give the handler the principal, and keep the credential from it."""
+        rule, record = admission.rule, admission.facts.record
         kept = _KEPT[rule.policy.credential_fields]
         fields = [field for field in request.fields if not kept[field[0]] and field[0] != b"x-request-id"]
         _set_fields(scope, [*fields, (b"x-request-id", request.id.encode())])
@@ -298,9 +310,10 @@ class Gate:
 
 @functools.lru_cache(maxsize=1024)
 def inner_path(path: str, root_path: str) -> str | None:
-    """The path below the app's own, without a slash at its end, as Litestar's router reads it; None for two readings.
+    """Return the path below the app's own, without a slash at its end, as Litestar's router reads it, or None.
 
-    The router cuts at the first occurrence of `root_path`, wherever that is: only one at the beginning is meant.
+    The router cuts at the first occurrence of `root_path`, wherever that is, but only one at the beginning is meant: a
+    path with two readings gives None.
     """
     segments = parse_path(path)
     if segments is None:
@@ -314,7 +327,7 @@ def inner_path(path: str, root_path: str) -> str | None:
 
 
 def _is_what_was_routed(scope: Scope, path: str) -> bool:
-    """Whether the router has read the same; of a mounted app it keeps what is below the mount."""
+    """Return whether the router has read the same path; for a mounted app, it keeps the part below the mount."""
     read = unquote(path) if "%" in path else path
     if not getattr(scope["route_handler"], "is_mount", False):
         return read == scope["path"]
@@ -322,23 +335,23 @@ def _is_what_was_routed(scope: Scope, path: str) -> bool:
 
 
 def _is_made_for_others(scope: Scope, request: RequestHead, rule: Rule) -> bool:
-    """Whether the answer may be stored; HEAD is answered by what GET would be, if the handler answers that, too."""
+    """Return whether the answer may be stored. HEAD is answered from GET's answer, if the handler answers GET too."""
     return is_cacheable(rule, request) and "GET" in getattr(scope["route_handler"], "http_methods", ())
 
 
 def _without_intermediary(response: Response) -> Response:
-    """The answer without what only another server in between would say; Date is the server's own."""
+    """Return the answer without the fields of an intermediary; the server sets Date."""
     fields = [field for field in response.head.fields if field != VIA and field[0] != b"date"]
     return msgspec.structs.replace(response, head=ResponseHead(response.head.status, fields))
 
 
 def _note_refused(response: Response) -> None:
-    """Whatever the app makes of a refusal, it is on record as one."""
+    """Record a refusal as such, whatever answer the app makes of it."""
     if response.note_end is not None:
         response.note_end(Ended.COMPLETE, len(cast(bytes, response.content)), "")
 
 
 def _set_fields(scope: Scope, fields: Sequence[Field]) -> None:
-    """Gives the request these fields, also where middleware before the gate has read them already."""
+    """Set the request's fields, even if earlier middleware has read them already."""
     scope["headers"] = list(fields)
     ScopeState.from_scope(scope).headers = Empty

@@ -1,7 +1,7 @@
-"""WebSockets of an app under uvicorn, for a stop that gives them the time that requests get.
+"""WebSockets of an app under uvicorn, for a stop that gives them as much time as requests.
 
-uvicorn's own closes every WebSocket with 1012 as soon as the server is to stop. With this one the server waits for the
-handlers, as long as it waits for requests (--timeout-graceful-shutdown), and cancels those that are left.
+uvicorn's own protocol closes every WebSocket with 1012 as soon as the server is to stop. With this one, the server
+waits for the handlers, as long as it waits for requests (--timeout-graceful-shutdown), and cancels those that are left.
 
     uvicorn app:app --ws gateway.litestar_plugin.graceful:GracefulWebSocket --timeout-graceful-shutdown 30
 """
@@ -17,7 +17,7 @@ from gateway.core.http.websockets import GOING_AWAY
 
 
 class GracefulWebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket that a stop leaves to its handler; one whose handler the server cancels in the end gets 1001."""
+    """A WebSocket that a stop leaves to its handler; if the server cancels the handler in the end, it gets 1001."""
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
@@ -26,7 +26,7 @@ class GracefulWebSocket(WebSocketsSansIOProtocol):
         self._is_stopping = False
 
     def shutdown(self) -> None:
-        """The server stops."""
+        """Prepare for the server's stop: close the WebSocket only if it is not open."""
         self._is_stopping = True
         if self.close_sent or not self.handshake_complete:
             super().shutdown()

@@ -1,10 +1,10 @@
-"""What handlers say of who may ask them, and what they are told of who does.
+"""Guards: how handlers say who may ask them, and how they get who does.
 
-The guard decides nothing that the gate (gate.py) can decide: by then that has admitted the request. The guard makes
-sure of it, so an app without the gate answers nobody. Only whether somebody came by another authentication of the app,
-which runs between the two, is left to the guard.
+The guard decides nothing that the gate (gate.py) can decide: the gate has admitted the request before. The guard only
+ensures that, so that an app without the gate refuses all requests. The guard decides only whether another
+authentication of the app, which runs between the two, knows the client.
 
-How an app's OpenAPI document tells of tokens: the schemes of the policy, and which handlers ask for them.
+An app's OpenAPI document describes tokens: the schemes of the policy, and which handlers need them.
 """
 
 from collections.abc import Callable
@@ -29,28 +29,28 @@ Middleware = TypeVar("Middleware", bound=AbstractAuthenticationMiddleware)
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """In the state of a request that the gate has let through."""
+    """The state of a request that the gate has admitted."""
 
     by: object
-    """The gate that let it pass."""
+    """The gate that admitted it."""
     scopes: tuple[str, ...] = ()
-    """What the rule needs, and the token was found to have."""
+    """The scopes that the rule needs and the token has."""
     principal: Principal | None = None
-    """None where no token was needed."""
+    """None if no token was needed."""
     refusal: Callable[[], LitestarException] | None = None
-    """How it is refused if nobody else knows who asks: no token was presented, and the handler can do without one."""
+    """Builds the refusal if nothing else knows the client: no token was presented, and the handler may accept that."""
     is_excluded: bool = False
     """Whether the handler has opted out."""
 
 
 class Needs(msgspec.Struct, frozen=True):
-    """What all guards of a handler need together."""
+    """The needs of all guards of a handler together."""
 
     scopes: tuple[str, ...] = ()
     is_optional: bool = False
-    """Whether nobody has to be known."""
+    """Whether the client may be unknown."""
     or_authenticated: bool = False
-    """Whether somebody will do whom another authentication of the app knows."""
+    """Whether a client that another authentication of the app knows is accepted."""
 
 
 class Requires:
@@ -60,7 +60,10 @@ class Requires:
         self.needs = needs
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """Lets through what the gate has let pass; raises ImproperlyConfiguredException where there is no gate."""
+        """Accept what the gate has admitted.
+
+        Raise ImproperlyConfiguredException if there is no gate, or its refusal.
+        """
         admitted, needs = admission_of(connection.scope), self.needs
         if admitted is None:
             raise ImproperlyConfiguredException(f"{handler} requires a token, and no GatewayPlugin has seen to it")
@@ -76,22 +79,22 @@ class Requires:
 def requires(*scopes: str, or_authenticated: bool = False) -> Requires:
     """Return a guard for handlers, controllers, routers or the app: a token with these scopes, or any valid one.
 
-    With `or_authenticated`, a request without a token passes, too, if another authentication of the app (a session, a
-    JWT) has set `user`; the scopes are asked of tokens only. Of several guards, the strictest counts.
+    With `or_authenticated`, a request without a token passes too, if another authentication of the app (a session, a
+    JWT) has set `user`; the scopes are required of tokens only. Of several guards, the strictest counts.
     """
     return Requires(Needs(scopes, or_authenticated=or_authenticated))
 
 
 def optional() -> Requires:
-    """Return a guard for handlers that answer anybody, and want to know who asks.
+    """Return a guard for handlers that answer all clients, and want to know who asks.
 
-    A token that is presented has to be valid, and is charged; without one, `principal` is None.
+    A presented token must be valid, and is charged; without one, `principal` is None.
     """
     return Requires(Needs(is_optional=True))
 
 
 def needs_of(handler: BaseRouteHandler) -> Needs | None:
-    """Return what the guards of a handler and of all around it need; None where none asks for a token."""
+    """Return what the guards of a handler and of all layers around it need, or None if none needs a token."""
     guards = [guard.needs for guard in handler.resolve_guards() if isinstance(guard, Requires)]
     if not guards:
         return None
@@ -104,33 +107,33 @@ def needs_of(handler: BaseRouteHandler) -> Needs | None:
 
 
 def admission_of(scope: Scope) -> Admitted | None:
-    """Return what the gate has said of a request."""
+    """Return the gate's result for a request, or None."""
     admitted = (scope.get("state") or {}).get(STATE_KEY)
     return admitted if isinstance(admitted, Admitted) else None
 
 
 def principal_of(connection: "ASGIConnection[Any, Any, Any, Any] | Scope") -> Principal | None:
-    """Return who asks, in guards, middleware, exception handlers and hooks; None if no token has been admitted."""
+    """Return who asks, in guards, middleware, exception handlers and hooks; None if no token was admitted."""
     scope = connection.scope if isinstance(connection, ASGIConnection) else connection
     admitted = admission_of(scope)
     return admitted.principal if admitted else None
 
 
 def provide_principal(scope: Scope) -> Principal | None:
-    """Who asks: what a handler gets as `principal`."""
+    """Return who asks: the dependency `principal` of handlers."""
     return principal_of(scope)
 
 
 def or_token(middleware: type[Middleware]) -> type[Middleware]:
-    """Return an authentication middleware of Litestar's that leaves requests alone that the gate has admitted.
+    """Return an authentication middleware of Litestar's that ignores requests which the gate has admitted.
 
-    For an app whose handlers take a token or something else: `JWTAuth(authentication_middleware_class=or_token(
+    It is for an app whose handlers take a token or something else: `JWTAuth(authentication_middleware_class=or_token(
     JWTAuthenticationMiddleware))`. `request.user` of such a request is the principal, `request.auth` its scopes.
     """
 
     class OrToken(cast(Any, middleware)):  # type: ignore[misc]
         async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
-            """Who asks, by token or as the middleware finds out."""
+            """Return who asks, by token or by the middleware."""
             principal = principal_of(connection)
             if principal is not None:
                 return AuthenticationResult(user=principal, auth=principal.scopes)
@@ -147,14 +150,14 @@ REFUSALS = {
 
 
 def describe_credentials(config: OpenAPIConfig, policy: Policy) -> None:
-    """Adds a security scheme for each way to present a token."""
+    """Add a security scheme for each way to present a token."""
     schemes = {_name(source): _build_scheme(source, policy) for source in policy.credentials}
     components = config.components if isinstance(config.components, list) else [config.components]
     config.components = [*components, Components(security_schemes={**schemes})]
 
 
 def describe_guard(handler: HTTPRouteHandler, policy: Policy, needs: Needs) -> None:
-    """Says of a guarded handler which scopes it needs, and how requests are refused."""
+    """Describe the scopes that a guarded handler needs, and how requests are refused."""
     ways: list[dict[str, list[str]]] = [{_name(source): list(needs.scopes)} for source in policy.credentials]
     if needs.is_optional:
         ways.append({})  # OpenAPI 3.1: an empty requirement makes security optional

@@ -1,8 +1,8 @@
-"""Handlers whose answers are stored, as the backends of their own requests: what the exchange sends, they answer.
+"""Handlers whose answers are stored: they answer what the exchange sends, as the backends of their own requests.
 
-So what the gateway does for a backend's export it does for a handler's: entity tags, codings, stale answers, variants,
-one call for all who want the same. The handler gets the request as the exchange has made it: without the credential,
-with the fields that say who asks.
+So a handler's export has all that the gateway does for a backend's: entity tags, codings, stale answers, variants, one
+call for all that want the same. The handler gets the request as the exchange has made it: without the credential, with
+the identity fields.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ from gateway.core.upstream.forwarding import PSEUDONYM, Principal, parse_princip
 from gateway.litestar_plugin.guards import STATE_KEY, Admitted
 
 ROUTED = ("path_params", "path_template", "route_handler")
-"""What the router finds out anew for another path."""
+"""Keys of the scope that the router sets again for another path."""
 OF_FRAMEWORK = "_ls_"
-"""What begins so in the state of a request, Litestar keeps there for itself."""
+"""The prefix of Litestar's own keys in the state of a request."""
 OF_ANSWER = "http.response."
-"""What begins so among the extensions is about an answer that goes out as it is made."""
+"""The prefix of extensions about an answer that is sent as it is made."""
 VIA = (b"via", b"1.1 " + PSEUDONYM)
-"""What only a server in between would say."""
+"""A field that only an intermediary sends."""
 AHEAD = 2
 """Messages that a handler may be ahead of a slow client."""
 
@@ -38,30 +38,30 @@ logger = logging.getLogger(__name__)
 
 
 class Call:
-    """The request for which a handler is called. Others may get the answer: it is not this client's to break off."""
+    """The request for which a handler is called. Others may get the answer too, so this client cannot abort it."""
 
     def __init__(self, by: object, app: ASGIApp, scope: HTTPScope, path: str, scopes: tuple[str, ...]) -> None:
         self.by = by
-        """The gate that it came to."""
+        """The gate that received the request."""
         self.path = path
-        """What it asks for."""
+        """The path of the request."""
         self.scope = scope
         self._app = app
         self.scopes = scopes
-        """What its rule needs."""
+        """The scopes that its rule needs."""
         self._runs: list[asyncio.Task[None]] = []
         self._is_over = False
 
-    def run(self, handler_run: "HandlerRun", scope: HTTPScope) -> "asyncio.Task[None]":
-        """Begins a run of the handler that is behind the gate, or of the one that a rule's `source` names."""
+    def start(self, handler_run: "HandlerRun", scope: HTTPScope) -> "asyncio.Task[None]":
+        """Start a run of the handler behind the gate, or of the one that a rule's `source` names."""
         app = self._app if "route_handler" in scope else Litestar.from_scope(self.scope).asgi_router
         task = asyncio.create_task(handler_run.do(app, scope, _receive_nothing()))
         self._runs.append(task)
-        task.add_done_callback(self._tell)
+        task.add_done_callback(self._log_failure)
         return task
 
     async def finish(self) -> None:
-        """Waits for what its handler still does behind the answer, and raises what went wrong there, as it would."""
+        """Wait for its handler's work after the answer, and raise what fails there, as without the gate."""
         while self._runs:
             run = self._runs.pop(0)
             await asyncio.wait([run])
@@ -69,18 +69,18 @@ class Call:
                 raise error
         self._is_over = True
 
-    def _tell(self, task: "asyncio.Task[None]") -> None:
-        """Logs what went wrong in a run that nobody waits for any more."""
+    def _log_failure(self, task: "asyncio.Task[None]") -> None:
+        """Log what failed in a run that nothing awaits any more."""
         if self._is_over and not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a handler failed after its answer", exc_info=error)
 
 
 CALL: ContextVar[Call] = ContextVar("call")
-"""The call of the present task, and of those that it began."""
+"""The call of the current task, and of those that it started."""
 
 
 class AppUpstreams:
-    """See protocols.Upstreams. What is asked of it can be made for others: it has no content."""
+    """The implementation of ports.Upstreams. Its requests have no content, so that their answers can be shared."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
@@ -94,21 +94,21 @@ class AppUpstreams:
         content: AsyncIterator[bytes] | None,
         inform: Inform | None = None,
     ) -> Response:
-        """What the handler answers; raises what it raises before its answer begins."""
+        """Return the handler's answer. Raise what it raises before its answer begins."""
         call, run = CALL.get(), HandlerRun()
-        task = call.run(run, build_scope(call, method, target, fields))
+        task = call.start(run, build_scope(call, method, target, fields))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return await run.answer(task)
+        return await run.read_response(task)
 
-    async def finish(self) -> None:
-        """Waits for the handlers that are still at work, also behind their answers."""
+    async def drain(self) -> None:
+        """Wait for the handlers that are still at work, also behind their answers."""
         if self._running:
             await asyncio.wait(self._running)
 
 
 def build_scope(call: Call, method: str, target: str, fields: Sequence[Field]) -> HTTPScope:
-    """The scope of a request that the gate has let pass."""
+    """Build the scope of a request that the gate has admitted."""
     path, _, query = target.partition("?")
     root_path, principal = call.scope.get("root_path", ""), parse_principal(fields)
     state = {name: value for name, value in call.scope["state"].items() if not name.startswith(OF_FRAMEWORK)}
@@ -136,12 +136,12 @@ def identify(record: TokenRecord, scopes: str) -> Principal:
 
 
 def without_intermediary(fields: Sequence[Field]) -> list[Field]:
-    """The fields of a request for a backend as its own app gets them: nobody is in between."""
+    """Return the fields of a request for a backend as the app itself gets them, without those of an intermediary."""
     return [field for field in fields if field != VIA]
 
 
 class HandlerRun:
-    """One run of a handler, whose messages become an answer; the stream of one that does not come at once."""
+    """One run of a handler, whose messages become an answer; it is the stream of an answer that comes in parts."""
 
     def __init__(self) -> None:
         self._messages: asyncio.Queue[Message | Exception | None] = asyncio.Queue(AHEAD)
@@ -150,7 +150,7 @@ class HandlerRun:
         self._is_complete = False
 
     async def do(self, app: ASGIApp, scope: HTTPScope, receive: Receive) -> None:
-        """Runs it to its end; raises what it raises after its answer."""
+        """Run it to its end. Raise what it raises after its answer."""
         try:
             await app(scope, receive, self._messages.put)
         except Exception as error:
@@ -160,8 +160,8 @@ class HandlerRun:
         else:
             await self._messages.put(None)
 
-    async def answer(self, task: asyncio.Task[None]) -> Response:
-        """The head, with content that is whole if all of it comes at once."""
+    async def read_response(self, task: asyncio.Task[None]) -> Response:
+        """Return the head, with complete content if all of it comes at once."""
         self._task = task
         try:
             head = await self._next_head()
@@ -189,7 +189,7 @@ class HandlerRun:
             raise UpstreamBroken(f"the handler failed in its content: {error!r}") from error
 
     async def aclose(self) -> None:
-        """Ends the handler, unless its answer is complete; who waits for more of it waits no longer."""
+        """Cancel the handler, unless its answer is complete; a reader that waits for more is woken."""
         if self._is_complete:
             return
         self._task.cancel()
@@ -207,7 +207,7 @@ class HandlerRun:
 
     async def _next_piece(self) -> bytes:
         message = await self._next()
-        if message is None:  # a handler that is told of it stops in mid-content
+        if message is None:  # the handler was told, and stopped before the end of the content
             raise ClientGone
         if message["type"] != "http.response.body":
             raise UpstreamBroken(f"the handler went on with {message['type']}")
@@ -222,7 +222,7 @@ class HandlerRun:
 
 
 def _receive_nothing() -> Receive:
-    """A client that has sent all, and stays."""
+    """Return a `receive` of a client that has sent everything, and stays."""
     messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
 
     async def receive() -> Any:

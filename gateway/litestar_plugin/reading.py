@@ -1,7 +1,7 @@
-"""What a handler reads of the one who asks, so far as it shows before anybody does.
+"""Find what a handler reads about the client, as far as its signature and code show it.
 
-An answer that is stored is given to others, too. Where it depends on a cookie, a session or a language, it has to say
-so in Vary, or belongs under no cache that they share.
+A stored answer is sent to others, too. If it depends on a cookie, a session or a language, it must say so in Vary, or
+must not be in a shared cache.
 """
 
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import CookieParameter, HeaderParameter, ParameterKwarg
 
 ATTRIBUTES = {"cookies": "cookies", "session": "the session"}
-"""Of a request, by what they are."""
+"""Attributes of a request that depend on the client, with their names in words."""
 LANGUAGE = "accept-language"
 
 
 def find_reads(handler: HTTPRouteHandler) -> tuple[str, ...]:
-    """Return what of the client's own the handler reads, in words: by its parameters, and by the names in its code."""
+    """Return what the handler reads about the client, in words: by its parameters, and by the names in its code."""
     return tuple(dict.fromkeys((*_find_parameters(handler), *_find_in_code(handler))))
 
 

@@ -1,6 +1,6 @@
-"""Refusals as exceptions of Litestar, for the app's exception handlers, hooks, logging and CORS to see.
+"""Refusals as exceptions of Litestar, for the app's exception handlers, hooks, logging and CORS.
 
-A handler of the app for one of Litestar's classes, or for the status, is asked first. If there is none, the client gets
+A handler of the app for one of Litestar's classes, or for the status, is used first. If there is none, the client gets
 the policy's answer.
 """
 
@@ -25,11 +25,14 @@ from gateway.core.http.reasons import Reason
 
 
 class GatewayRefusal:
-    """What the gateway's exceptions have in common. It comes last among their bases, so that handlers of the app for
-    any other of these are found before the gateway's own."""
+    """The base of the gateway's exceptions.
+
+    It is the last of their bases, so that handlers of the app for any other of these are found before the gateway's
+    own.
+    """
 
     reason: Reason
-    """Why the request is refused: a code of docs/reference/errors.md. It is for the app: clients are told less."""
+    """Why the request is refused: a code of docs/reference/errors.md. It is for the app: clients learn less."""
     response: Response
     """The policy's answer."""
 
@@ -39,7 +42,7 @@ class TokenNotAuthorized(NotAuthorizedException, GatewayRefusal):
 
 
 class TokenPermissionDenied(PermissionDeniedException, GatewayRefusal):
-    """403: the token, its plan or its owner may not."""
+    """403: the token, its plan or its owner is not allowed to."""
 
 
 class TokenTooManyRequests(TooManyRequestsException, GatewayRefusal):
@@ -47,7 +50,7 @@ class TokenTooManyRequests(TooManyRequestsException, GatewayRefusal):
 
 
 class GatewayUnavailable(ServiceUnavailableException, GatewayRefusal):
-    """503: Redis does not answer, so nobody can be let in."""
+    """503: Redis does not answer, so no request can be admitted."""
 
 
 class RequestRefused(ClientException, GatewayRefusal):
@@ -67,7 +70,7 @@ BY_STATUS: dict[int, type[HTTPException]] = {
 
 
 def build_exception(response: Response) -> HTTPException:
-    """Return the exception of a refusal. Fields of one name become one header: they are lists (RFC 9110 5.3)."""
+    """Build the exception of a refusal. Fields of one name become one header: they are lists (RFC 9110 5.3)."""
     head, reason = response.head, response.refused or Reason.INTERNAL_ERROR
     headers: dict[str, str] = {}
     for name, value in head.fields:
@@ -91,7 +94,7 @@ class PolicyAnswer(LitestarResponse[bytes]):
         self._fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.head.fields]
 
     def to_asgi_response(self, app: Litestar | None, request: Request[Any, Any, Any], **_: Any) -> ASGIResponse:
-        """The answer as it goes out."""
+        """Return the answer as ASGI messages send it."""
         is_head = request.method == "HEAD"
         body = b"" if is_head else self.content
         return ASGIResponse(body=body, headers=self._fields, status_code=self.status_code, is_head_response=is_head)

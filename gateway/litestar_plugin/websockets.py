@@ -1,4 +1,4 @@
-"""A WebSocket that is refused, and one that is open for as long as another would be let in."""
+"""WebSockets: how one is refused, and how one stays open as long as another would be admitted."""
 
 import asyncio
 import logging
@@ -16,26 +16,26 @@ from gateway.core.http.websockets import POLICY_VIOLATION
 from gateway.core.policies.model import Policy
 
 DENIAL = "websocket.http.response"
-"""The extension of ASGI by which a WebSocket is refused with a whole answer."""
+"""The extension of ASGI by which a WebSocket is refused with a complete answer."""
 REVOKED = {"code": POLICY_VIOLATION, "reason": "invalid_token"}
-"""What both ends are told: no more than refusals say. Before a WebSocket is open the client sees 403 instead."""
+"""The close of both ends: it says no more than refusals do. Before a WebSocket is open, the client gets 403."""
 TOKEN_SUBPROTOCOL = "gateway.token."
-"""What a browser, which cannot set Authorization, puts before its token in Sec-WebSocket-Protocol (RFC 6455 1.9)."""
+"""The prefix of a browser's token in Sec-WebSocket-Protocol (RFC 6455 1.9), because it cannot set Authorization."""
 PLAIN_SUBPROTOCOL = "gateway"
-"""What it offers beside that, so that there is one to agree on where the handler chooses none."""
+"""The subprotocol that it offers besides, so that one can be agreed on if the handler chooses none."""
 LAST = {"websocket.close", "websocket.disconnect", f"{DENIAL}.start"}
-"""Messages behind which there is nothing left to close."""
+"""Messages after which nothing is left to close."""
 
 
 class Carried(msgspec.Struct, frozen=True):
-    """What a WebSocket's handshake carries in its subprotocols."""
+    """The token and the subprotocol of a WebSocket's handshake."""
 
     token: str = ""
     answer: str = ""
-    """The subprotocol that is agreed on if the handler chooses none; a browser would close the WebSocket otherwise."""
+    """The subprotocol that is agreed on if the handler chooses none; otherwise a browser would close the WebSocket."""
 
     def present(self, request: RequestHead, policy: Policy) -> RequestHead:
-        """The request with the token where the policy looks for it; with two credentials it is as ambiguous as any."""
+        """Return the request with the token in the policy's field; with two credentials it is ambiguous as any."""
         if not self.token:
             return request
         source = policy.credentials[0]
@@ -44,7 +44,7 @@ class Carried(msgspec.Struct, frozen=True):
 
 
 def take_token(scope: WebSocketScope) -> Carried:
-    """Takes the token out of the subprotocols of a handshake: nobody behind the gate sees or repeats it."""
+    """Take the token out of the subprotocols of a handshake: nothing behind the gate sees or repeats it."""
     offered = scope.get("subprotocols") or []
     tokens = [one for one in offered if one.startswith(TOKEN_SUBPROTOCOL) and one.isascii()]
     if not tokens:
@@ -59,9 +59,9 @@ def take_token(scope: WebSocketScope) -> Carried:
 
 
 class OpenSocket:
-    """An admitted WebSocket between server and handler; to its handler, `end` is a client that leaves.
+    """An admitted WebSocket between server and handler; to its handler, `end` looks like a client that leaves.
 
-    Rule 1: once it is ended, no message of the client reaches the handler, and none of the handler the client.
+    Rule 1: once it has ended, no message of the client reaches the handler, and none of the handler the client.
     Rule 2: the client is told without waiting for the handler, which may be busy or never look.
     """
 
@@ -69,26 +69,26 @@ class OpenSocket:
         self._receive = receive
         self._send = send
         self._subprotocol = subprotocol
-        """The one that is agreed on if the handler chooses none."""
+        """The subprotocol that is agreed on if the handler chooses none."""
         self._is_over = False
         self._closing: asyncio.Task[None] | None = None
-        """Since it was ended."""
+        """The task that closes it, once it was ended."""
         self._reason = Reason.UNKNOWN_TOKEN
-        """Why it was."""
+        """The reason for that."""
 
     async def serve(self, app: ASGIApp, scope: WebSocketScope) -> None:
-        """Lets the handler have it; raises StreamRevoked at the end of one that was ended."""
+        """Let the handler have it. Raise StreamRevoked after `end`."""
         try:
             await app(scope, self._pass_in, self._pass_out)
-        except OSError:  # what a server raises for a client that has left
+        except OSError:  # servers raise it if the client has left
             if self._closing is None:
                 raise
         if self._closing is not None:
             await self._closing  # a server may take the handler's end for an abrupt one
             raise StreamRevoked(self._reason)
 
-    def end(self, reason: Reason) -> None:
-        """Closes it, without waiting for the client."""
+    def abort(self, reason: Reason) -> None:
+        """Close it, without waiting for the client."""
         if self._closing is None and not self._is_over:
             self._reason = reason
             self._closing = asyncio.create_task(self._close())
@@ -115,24 +115,24 @@ class OpenSocket:
 
 
 DENIED: ContextVar[bool] = ContextVar("denied", default=False)
-"""Whether the WebSocket of the present task was refused with a whole answer."""
+"""Whether the WebSocket of the current task was refused with a complete answer."""
 
 
 class QuietDenials(logging.Filter):
-    """Keeps uvicorn from calling such a refusal a mistake of the app.
+    """A filter that keeps uvicorn from logging such a refusal as a mistake of the app.
 
-    uvicorn (0.40 to 0.54) takes the answer, and then misses a handshake. Where it says so in other words, it is logged.
+    uvicorn (0.40 to 0.54) takes the answer, and then misses a handshake. If it says so in other words, they are logged.
     """
 
     MISSED = "ASGI callable returned without completing handshake."
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is to be logged."""
+        """Return whether the record is to be logged."""
         return not (record.msg == self.MISSED and DENIED.get())
 
 
 async def deny(refusal: Response, scope: WebSocketScope, send: Send) -> None:
-    """Refuses a WebSocket that is not open yet, with the whole answer where the server can send one; notes its end."""
+    """Refuse a WebSocket that is not open yet, with the complete answer if the server can send one; note its end."""
     if refusal.note_end is not None:
         refusal.note_end(Ended.COMPLETE, len(refusal.content) if isinstance(refusal.content, bytes) else 0, "")
     if DENIAL not in (scope.get("extensions") or {}):

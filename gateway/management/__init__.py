@@ -1,4 +1,4 @@
-"""Tokens and owners for those who administer them, by whichever door: command line, REST API, pages."""
+"""Tokens and owners for those who administer them, by command line, REST API or pages."""
 
 from gateway.management.management import Management
 

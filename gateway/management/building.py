@@ -1,4 +1,4 @@
-"""Management put together on a Redis: what app.py, admin_app.py and the command line share of their composition."""
+"""Composition of Management on a Redis, which app.py, admin_app.py and the command line share."""
 
 import secrets
 
@@ -10,7 +10,7 @@ from gateway.management.management import Management
 
 
 def build_management(connection: RedisConnection, policies: PolicySource, pepper: str) -> Management:
-    """Return what may be seen and changed of tokens and owners, in the Redis of the connection."""
+    """Build Management of the tokens and owners in the Redis of the connection."""
     tokens = RedisTokens(connection)
     return Management(
         policies=policies,

@@ -1,13 +1,12 @@
-"""Changes of tokens and owners. Each is in the history with its actor; so is what was asked for and refused.
+"""Changes of tokens and owners. Each is in the history with its actor; so is each refused one.
 
-Like pipeline/exchange.py it orders what core decides and adapters do. A change is made from what was just read and
-stored only where that is still so; else it is made anew. What is refused raises a ChangeRefused. What an incident asks
-for (revoke, disable, rotate, block) is answered when Redis has it on its disk, if it can tell: else NotKept. Repeating
-waits again.
+Like pipeline/exchange.py it orders what core decides and adapters do. A change is made from what was just read and is
+stored only if that is unchanged; otherwise it is made again. A refusal raises a ChangeRefused. Changes that an incident
+needs (revoke, disable, rotate, block) return once Redis has them on its disk, if it can tell: otherwise they raise
+NotKept, and repeating them waits again.
 
-What there is to see of tokens, owners and the history.
-
-How a change is stored: against what was read, with its name, its number, its key and its entry of the history.
+In the order of the class: what there is to see, the changes, and how a change is stored: against what was read, with
+its name, its number, its key and its entry of the history.
 """
 
 import asyncio
@@ -20,9 +19,8 @@ import msgspec
 
 from gateway.adapters.admin_ports import Audit, Claims, Owners, Tokens
 from gateway.adapters.ports import PolicySource
-from gateway.core.admission.decision import Deny, Verdict, decide
+from gateway.core.admission.decision import AdmissionRequest, Authorized, Refused, Verdict, decide
 from gateway.core.admission.explanation import build_facts
-from gateway.core.admission.outcomes import Authorized
 from gateway.core.errors import (
     CallRepeated,
     ChangedMeanwhile,
@@ -35,7 +33,7 @@ from gateway.core.errors import (
 )
 from gateway.core.http.reasons import Reason
 from gateway.core.masking import NO_POLICIES
-from gateway.core.pages.permissions import Reach
+from gateway.core.pages.permissions import AccessScope
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.policies.reading import unknown_name
 from gateway.core.tokens.admin_tokens import ADMIN, NAME, bind_admin, check_maker
@@ -61,11 +59,23 @@ from gateway.core.tokens.views import CreatedToken, TokenView, build_views, vers
 from gateway.core.tokens.whoami import identity_rule
 
 AT_ONCE = 1000
-"""Tokens that are looked at in one go: others who wait for this process wait for milliseconds."""
+"""Tokens that are handled at once: they delay others in this process by milliseconds."""
+
+ATTEMPTS = 5
+"""The number of attempts at a change that concurrent changes invalidate."""
+
+GATEWAY = Actor("gateway", "system")
+"""The actor that revokes tokens whose maker was revoked meanwhile."""
+REPEATED = {
+    "theirs": ("idempotency_replayed", "this call was made already; its token's text is not kept: rotate the token"),
+    "pending": ("idempotency_in_progress", "this call is being made at the moment"),
+    "mismatch": ("idempotency_mismatch", "this idempotency key was used for another call"),
+}
+Changed = TypeVar("Changed")
 
 
-class Reading:
-    """What Management shows. `random_bytes` gives so many; `pepper` is that of the exchange."""
+class Management:
+    """All that may be seen and changed, by whichever door. `random_bytes` gives so many; `pepper` is the exchange's."""
 
     def __init__(
         self,
@@ -86,7 +96,7 @@ class Reading:
         self._pepper = pepper
 
     def policy(self, name: str) -> Policy:
-        """The policy of a name, the admin tokens' own included; NotFound where there is none."""
+        """Return the policy of a name, including the admin tokens' own. Raise NotFound if there is none."""
         if name == NAME:
             return ADMIN
         known = self._policies.current.policies
@@ -95,7 +105,7 @@ class Reading:
         return known[name]
 
     def mask(self, text: str) -> str:
-        """Return the text without what looks like a token in it; where no policy can be read, one of our own making."""
+        """Return the text with tokens masked; if no policy can be read, only those of the gateway's own format."""
         try:
             masking = self._policies.current.masking
         except ConfigurationError:
@@ -103,51 +113,51 @@ class Reading:
         return masking.mask(text)
 
     def policies(self) -> list[Policy]:
-        """Those of the moment, by name."""
+        """Return the current policies, sorted by name."""
         return [policy for _, policy in sorted(self._policies.current.policies.items())]
 
     def rules(self, policy: str) -> Sequence[Rule]:
-        """A policy's rules; NotFound."""
+        """Return a policy's rules. Raise NotFound if there is no such policy."""
         return self._policies.current.rules.get(self.policy(policy).name, ())
 
     def known_rules(self, policy: str) -> Sequence[Rule]:
-        """A policy's rules; none where it is in no file."""
+        """Return a policy's rules; empty if it is in no file."""
         return self._policies.current.rules.get(policy, ())
 
     async def list_projects(self, policy: str) -> dict[str, int]:
-        """The projects that tokens were ever made for, and how many; NotFound."""
+        """Return the projects for which tokens were ever created, with their numbers of tokens. Raise NotFound."""
         return await self._tokens.projects(self.policy(policy).name)
 
     async def now(self) -> int:
-        """Unix seconds by the store's clock, which all times of tokens are by."""
+        """Return Unix seconds by the store's clock, by which all times of tokens are measured."""
         return await self._tokens.now()
 
     async def list_tokens(
         self, policy: str | None, project: str | None = None, owner: str | None = None
     ) -> list[TokenView]:
-        """The tokens that agree with what is given, newest first. Without project and owner all tokens are scanned."""
+        """Return the tokens that match, newest first. Without project and owner, all tokens are scanned."""
         return await self._view(await self._tokens.find_all(policy, project, owner))
 
     async def list_known(
         self, policy: str | None, project: str | None = None, owner: str | None = None, maker: str | None = None
     ) -> list[TokenView]:
-        """The same; NotFound where one of them was never seen, which is a slip rather than an empty list.
+        """Return the tokens that match, as `list_tokens`, of those created with a `maker` if one is given.
 
-        If a `maker` is given, of what was made with that token.
+        Raise NotFound if a name was never seen, which is a slip rather than an empty list.
         """
         if maker is None:
             views = await self.list_tokens(policy, project, owner)
         else:
-            meant = Reach(policy, project, owner)
+            meant = AccessScope(policy, project, owner)
             views = [view for view in await self.list_made(maker) if meant.covers(view.record)]
         if not views:
             await self.check_seen(policy, project, owner)
         return views
 
     async def check_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> None:
-        """NotFound where no policy has the name, or no token or owner was ever seen of what is named.
+        """Raise NotFound if no policy has the name, or no token or owner was ever seen under the given names.
 
-        A policy that is in no file any more is known by the tokens that it has left.
+        A policy that is no longer in any file is known by the tokens that it has left.
         """
         known = self._policies.current.policies
         if policy not in (None, NAME, *known) and not await self._tokens.is_seen(policy):
@@ -159,27 +169,27 @@ class Reading:
             raise NotFound(f"no token{under} was ever made for the owner {owner!r}, and it has no record")
 
     async def get_token(self, identity: str) -> TokenView:
-        """The token of an id; NotFound where there is none."""
+        """Return the token of an id. Raise NotFound if there is none."""
         return (await self._view([await self._record(identity)]))[0]
 
     async def show_token(self, identity: str) -> TokenView | None:
-        """The token of an id."""
+        """Return the token of an id, or None."""
         record = await self._tokens.find(identity)
         return None if record is None else (await self._view([record]))[0]
 
     async def show_number(self, policy: str, number: int) -> TokenView | None:
-        """The token of a number."""
+        """Return the token of a number, or None."""
         record = await self._claims.find_number(policy, number)
         return None if record is None else (await self._view([record]))[0]
 
     async def list_children(self, identity: str) -> list[TokenView]:
-        """The children of a token, newest first."""
+        """Return the children of a token, newest first."""
         return await self._view(await self._tokens.children(identity))
 
     async def list_made(self, identity: str, most: int | None = None) -> list[TokenView]:
-        """What was made with a token, and with what was made with it, newest first; NotFound.
+        """Return what was created with a token, directly or indirectly, newest first. Raise NotFound.
 
-        If `most` is given, not much more than so many are looked for: an admin token can have made a million.
+        If `most` is given, the search stops soon after that number: an admin token can have created a million.
         """
         await self._record(identity)
         seen, pending = {identity}, {identity}
@@ -189,7 +199,7 @@ class Reading:
         return await self._view(newest_first(await self._tokens.find_each(sorted(seen - {identity}))))
 
     async def list_lineage(self, identity: str) -> list[TokenView]:
-        """The token with all that it was rotated from and to, as far as their records are there; NotFound."""
+        """Return the token with all that it was rotated from and to, if their records exist. Raise NotFound."""
         found = {identity: await self._record(identity)}
         pending = [identity]
         while pending:
@@ -202,7 +212,7 @@ class Reading:
         return await self._view(list(found.values()))
 
     async def find_presented(self, text: str) -> TokenView | None:
-        """The token of a presented text, of whatever policy and in whatever state; None for a text of none."""
+        """Return the token of a presented text, of any policy and in any state, or None."""
         if not text or len(text) > MAXIMUM_TEXT_LENGTH or not text.isascii():
             return None
         presented = digest(text, self._pepper)
@@ -210,39 +220,45 @@ class Reading:
         return view if view is not None and view.record.digest == presented else None
 
     async def identify(self, text: str) -> Authorized | None:
-        """The token of a presented text, as it would be let in by a rule that asks for nothing else; None if not."""
+        """Return the token of a presented text if a rule without further needs would admit it, else None."""
         view = await self.find_presented(text)
         if view is None or view.record.policy not in self._policies.current.policies:
             return None
         rule = identity_rule(self.policy(view.record.policy))
         verdict = await self.examine(view.identity, lambda _: rule)
-        return None if isinstance(verdict, Deny) else Authorized(rule, verdict.record, verdict.facts)
+        return None if isinstance(verdict, Refused) else verdict
 
     async def examine(self, identity: str, find_rule: Callable[[TokenRecord], Rule | None]) -> Verdict:
-        """The verdict on a token, quotas aside, by the rule that its record leads to; without one it is unknown."""
-        standing = await self._tokens.standing(identity, None, "")
-        rule = find_rule(standing.record) if standing else None
-        if standing is None or rule is None:
-            return Deny(Reason.UNKNOWN_TOKEN)
-        return decide(rule, build_facts(rule, standing))
+        """Return the verdict on a token, without quotas, by the rule for its record; without a rule it is unknown."""
+        inspection = await self._tokens.inspect(identity, None, "")
+        rule = find_rule(inspection.record) if inspection else None
+        if inspection is None or rule is None:
+            return Refused(Reason.UNKNOWN_TOKEN)
+        return decide(build_facts(AdmissionRequest(rule, inspection.record.digest), inspection))
 
     async def list_owners(self, policy: str) -> dict[str, OwnerRecord]:
-        """The records of a policy's owners, by name; NotFound. Owners without one are names only, and bound nothing."""
+        """Return the records of a policy's owners, by name. Raise NotFound.
+
+        Owners without a record are only names, and restrict nothing.
+        """
         owners = await self._owners.find_all(policy)
         if not owners:
             await self.check_seen(policy)
         return owners
 
     async def show_owner(self, policy: str, owner: str) -> OwnerRecord | None:
-        """The owner's record."""
+        """Return the owner's record, or None."""
         return await self._owners.find(policy, owner)
 
     async def search_audit(self, query: AuditQuery, limit: int = 100, before: str = "") -> list[AuditEntry]:
-        """The entries that are meant, newest first, at most `limit`; `before` is the id of the last one seen."""
+        """Return the matching entries, newest first, at most `limit`; `before` is the id of the last one seen."""
         return await self._audit.search(query, limit, before)
 
     async def ask_audit(self, query: AuditQuery, limit: int = 100, before: str = "") -> list[AuditEntry]:
-        """The same; NotFound where what is named was never seen, and the history does not know it either."""
+        """Return the matching entries as `search_audit`.
+
+        Raise NotFound if a name was never seen, even by the history.
+        """
         if query.action not in (None, *ACTIONS):
             raise NotFound(unknown_name("action", query.action or "", sorted(ACTIONS)))
         entries = await self.search_audit(query, limit, before)
@@ -252,57 +268,198 @@ class Reading:
                 raise NotFound("there is no token of this id, nor any entry about one")
         return entries
 
-    async def _record(self, identity: str) -> TokenRecord:
-        record = await self._tokens.find(identity)
-        if record is None:
-            raise NotFound(why_not_found(identity))
-        return record
+    async def create_token(
+        self, actor: Actor, policy: str, request: TokenRequest, idempotency_key: str = "", *, now: int | None = None
+    ) -> CreatedToken:
+        """Create a token; its text is only in the answer. Raise CallRepeated if the actor used the key before."""
+        async with self.refusals(actor, Action.CREATE, policy):
+            check_maker(actor, policy)
+            self._check_texts(request)
+            found, at = self.policy(policy), await self._at(now)
+            request = bind_admin(found, request)
+            owner = await self._owners.find(policy, request.owner) if request.owner else None
+            text, record = mint_token(found, request, self._draw(found), self._pepper, at, owner)
+            async with self._once(actor, policy, request, idempotency_key, record.identity):
+                return CreatedToken(await self._create(actor, Action.CREATE, found, record), text)
 
-    async def _view(self, records: Sequence[TokenRecord]) -> list[TokenView]:
-        """As they are now: three or four questions, however many tokens."""
-        identities = [record.identity for record in records]
-        found = await self._tokens.find_each([record.parent for record in records if record.parent])
-        parents = {parent.identity: parent for parent in found}
-        asked = [*identities, *parents]
-        revoked = dict(zip(asked, await self._tokens.are_revoked(asked), strict=True))
-        plans = await self._owners.plans({(record.policy, record.owner) for record in records if record.owner})
+    async def create_child(
+        self, actor: Actor, parent: str, request: TokenRequest, *, now: int | None = None
+    ) -> CreatedToken:
+        """Create a child of a token, which never has more than the parent."""
+        async with self.refusals(actor, Action.CREATE, identity=parent):
+            self._check_texts(request)
+            record = await self._record(parent)
+            check_maker(actor, record.policy)
+            policy, (view,), at = self.policy(record.policy), await self._view([record]), await self._at(now)
+            owner = (await self._bounds(record)).owner
+            draws, pepper, maker = self._draws(policy), self._pepper, actor.token if actor.kind == "token" else ""
+            text, child = make_child(policy, record, view.state, owner, request, draws, pepper, at, maker)
+            return CreatedToken(await self._create(actor, Action.CREATE, policy, child), text)
 
-        def bind(record: TokenRecord) -> TokenRecord:
-            if record.policy == NAME:  # the command line makes these without policy files
-                return record
-            owners = plans.get((record.policy, record.owner), "")
-            return bind_plan(record, self._policies.current.policies.get(record.policy), owners)
+    async def import_token(
+        self, actor: Actor, policy: str, request: TokenRequest, imported: Imported, *, now: int | None = None
+    ) -> TokenView:
+        """Import a token that exists elsewhere."""
+        async with self.refusals(actor, Action.IMPORT, policy):
+            self._check_texts(request)
+            found, at = self.policy(policy), await self._at(now)
+            owner = await self._owners.find(policy, request.owner) if request.owner else None
+            record = import_token(found, request, imported, self._pepper, at, owner)
+            return await self._create(actor, Action.IMPORT, found, record)
 
-        now, views = await self._tokens.now(), list[TokenView]()
-        for start in range(0, len(records), AT_ONCE):
-            views += build_views(records[start : start + AT_ONCE], parents, revoked, now, bind)
-            await asyncio.sleep(0)
-        return views
+    async def update_token(
+        self, actor: Actor, identity: str, change: TokenChange, expected: str | None = None, *, now: int | None = None
+    ) -> TokenView:
+        """Change a token in place. Raise ChangedMeanwhile if it no longer has the `expected` version."""
+        at = await self._at(now)
 
+        async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
+            check_maker(actor, record.policy)
+            asker = actor.token if actor.kind == "token" else ""
+            updated = update_record(policy, record, change, at, await self._bounds(record), asker)
+            return await self._replace(actor, Action.UPDATE, policy, record, updated, at)
 
-ATTEMPTS = 5
-"""Times that a change is made anew while others change the same."""
+        async with self.refusals(actor, Action.UPDATE, identity=identity):
+            self._check_texts(change)
+            (view,) = await self._view([await self._change(identity, attempt, expected)])
+            await self._tokens.keep()
+            return view
 
-GATEWAY = Actor("gateway", "system")
-"""Who ends what nobody may have made."""
-REPEATED = {
-    "theirs": ("idempotency_replayed", "this call was made already; its token's text is not kept: rotate the token"),
-    "pending": ("idempotency_in_progress", "this call is being made at the moment"),
-    "mismatch": ("idempotency_mismatch", "this idempotency key was used for another call"),
-}
-Changed = TypeVar("Changed")
+    async def override_quota(
+        self, actor: Actor, identity: str, quota: str, request: OverrideRequest | None, *, now: int | None = None
+    ) -> TokenView:
+        """Give a token a limit of its own for a while; without a request, remove it."""
+        at = await self._at(now)
 
+        async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
+            owner = (await self._bounds(record)).owner
+            plan = policy.plan_of(record.plan, owner.plan if owner else "")
+            if request is None:
+                updated = remove_override(policy, record, quota, at, plan)
+            else:
+                updated = override_quota(policy, record, quota, request, at, plan)
+            return await self._replace(actor, Action.OVERRIDE, policy, record, updated, at)
 
-class Writing(Reading):
-    """What all changes have in common."""
+        async with self.refusals(actor, Action.OVERRIDE, identity=identity):
+            self._check_texts(request)
+            return (await self._view([await self._change(identity, attempt)]))[0]
 
-    async def _at(self, now: int | None) -> int:
-        """When a change is made, in Unix seconds: its caller's, who reckoned with it, else the store's."""
-        return await self._tokens.now() if now is None else now
+    async def rotate_token(
+        self,
+        actor: Actor,
+        identity: str,
+        overlap_seconds: int,
+        expires_at: int | msgspec.UnsetType | None = msgspec.UNSET,
+        expected: str | None = None,
+        *,
+        now: int | None = None,
+    ) -> CreatedToken:
+        """Create a successor with the token's settings and return it; the token expires after the overlap.
+
+        `expires_at` is the successor's.
+        """
+        rotation = Rotation(overlap_seconds=overlap_seconds, expires_at=expires_at)
+        at = await self._at(now)
+
+        async def attempt(policy: Policy, record: TokenRecord) -> CreatedToken | None:
+            check_maker(actor, record.policy, identity if expires_at is msgspec.UNSET else "")
+            (view,), bounds = await self._view([record]), await self._bounds(record)
+            rotated = rotate_record(policy, record, view.state, rotation, self._draws(policy), self._pepper, at, bounds)
+            successor = msgspec.structs.replace(rotated.successor, made_by=actor.token)
+            successor = await self._claims.give_number(policy, successor)
+            ending = msgspec.structs.replace(rotated.old, updated_at=at)
+            entry = about_token(actor, Action.ROTATE, record, compare_records(record, ending))
+            if not await self._tokens.rotate(record, ending, successor, entry):
+                return None
+            await self._check_maker(successor)
+            new, old = await self._view([successor, ending])
+            return CreatedToken(new, rotated.text, old)
+
+        async with self.refusals(actor, Action.ROTATE, identity=identity):
+            created = await self._change(identity, attempt, expected)
+            try:
+                await self._tokens.keep()
+            except NotKept as error:  # only the caller has the text
+                return msgspec.structs.replace(created, warning=str(error))
+            return created
+
+    async def revoke_token(self, actor: Actor, identity: str) -> TokenView:
+        """Revoke a token for good; a second call changes nothing."""
+        async with self.refusals(actor, Action.REVOKE, identity=identity):
+            await self._record(identity)
+            await self._tokens.revoke(identity, AuditEntry(actor=actor, action=Action.REVOKE))
+            await self._tokens.keep()
+            return (await self._view([await self._record(identity)]))[0]  # it can have been rotated until then
+
+    async def revoke_with_made(self, actor: Actor, identity: str) -> list[str]:
+        """Revoke a token and all that was created with it, directly or indirectly.
+
+        Return the ids not revoked before.
+        """
+        async with self.refusals(actor, Action.REVOKE, identity=identity):
+            await self._record(identity)
+            entry, revoked = AuditEntry(actor=actor, action=Action.REVOKE), list[str]()
+            seen, pending = {identity}, {identity}
+            while pending:  # each is revoked before the tokens created with it are listed
+                revoked += await self._tokens.revoke_each(sorted(pending), entry)
+                pending = await self._tokens.made_with(sorted(pending)) - seen
+                seen |= pending
+            await self._tokens.keep()
+            return revoked
+
+    async def revoke_lineage(self, actor: Actor, identity: str) -> list[str]:
+        """Revoke a token with all that it was rotated from and to; return the ids not revoked before."""
+        async with self.refusals(actor, Action.REVOKE, identity=identity):
+            await self._record(identity)
+            revoked = await self._tokens.revoke_lineage(identity, AuditEntry(actor=actor, action=Action.REVOKE))
+            await self._tokens.keep()
+            return revoked
+
+    async def revoke_all(
+        self, actor: Actor, policy: str, project: str | None = None, owner: str | None = None
+    ) -> list[str]:
+        """Revoke all tokens of a project or of an owner; return the ids not revoked before.
+
+        Raise NotFound for a name that was never seen, and ValueError if none is given.
+        """
+        if not project and not owner:
+            raise ValueError("of whom?")
+        async with self.refusals(actor, Action.REVOKE, policy):
+            entry = AuditEntry(actor=actor, action=Action.REVOKE)
+            revoked = await self._tokens.revoke_all(policy, project or None, owner or None, entry)
+            if not revoked:
+                await self.check_seen(policy, project or None, owner or None)
+            await self._tokens.keep()
+            return revoked
+
+    async def change_owner(self, actor: Actor, policy: str, owner: str, change: OwnerChange) -> OwnerRecord:
+        """Change what an owner may do, for the next request of each of its tokens."""
+        async with self.refusals(actor, Action.CHANGE_OWNER, policy):
+            self._check_texts(change)
+            found = self.policy(policy)
+            for _ in range(ATTEMPTS):
+                old = await self._owners.find(policy, owner)
+                is_ended = change.status in (OwnerStatus.REMOVED, OwnerStatus.BLOCKED) and not change.permissions
+                if old is None and is_ended and not await self._tokens.find_all(policy, None, owner):
+                    raise NotFound(f"the policy {policy} has no owner {owner}")
+                if old is None:
+                    self._check_texts(owner)
+                new = change_owner(found, owner, old, change)
+                entry = AuditEntry(
+                    actor=actor,
+                    action=Action.CHANGE_OWNER,
+                    policy=policy,
+                    target=owner,
+                    changes=compare_owners(old, new),
+                )
+                if await self._owners.replace(policy, owner, old, new, entry):
+                    await self._tokens.keep()
+                    return new
+            raise ChangedMeanwhile(f"the owner {owner} is being changed by somebody else, try again")
 
     @asynccontextmanager
     async def refusals(self, actor: Actor, action: Action, policy: str = "", identity: str = "") -> AsyncIterator[None]:
-        """Notes that a change was refused, but none of the texts that were asked for; what it says has no token."""
+        """Record a refused change, but no text of the request; its message has no token."""
         try:
             yield
         except ChangeRefused as refused:
@@ -313,15 +470,19 @@ class Writing(Reading):
             entry = AuditEntry(actor=actor, action=action, policy=known, target=id_or_nothing(identity))
             record = await self._tokens.find(entry.target) if entry.target else None
             entry = about_token(actor, action, record, {}) if record else entry
-            await self._audit.note(msgspec.structs.replace(entry, outcome=refused.code))
+            await self._audit.append_entry(msgspec.structs.replace(entry, outcome=refused.code))
             refused.is_noted = True
             raise
+
+    async def _at(self, now: int | None) -> int:
+        """Return when a change is made, in Unix seconds: the caller's time, if it used one, else the store's."""
+        return await self._tokens.now() if now is None else now
 
     @asynccontextmanager
     async def _once(
         self, actor: Actor, policy: str, request: TokenRequest, key: str, identity: str
     ) -> AsyncIterator[None]:
-        """Makes the token under the key, where there is one, unless that has made one already."""
+        """Create the token under the idempotency key, if there is one. Raise CallRepeated if the key was used."""
         if not key:
             yield
             return
@@ -357,10 +518,10 @@ class Writing(Reading):
         return (await self._view([record]))[0]
 
     async def _check_maker(self, made: TokenRecord) -> None:
-        """Ends what was just made, and raises TokenEnded, if the token that made it is revoked by now.
+        """Revoke the token that was just created, and raise TokenEnded, if the token that created it is revoked by now.
 
-        Whoever ends a token with all that it has made (`revoke_with_made`) revokes it first: so what it makes at the
-        same time is either found then, or ends here.
+        `revoke_with_made` revokes the maker first: so a token that it creates at the same time is either found then, or
+        revoked here.
         """
         if made.made_by and (await self._tokens.are_revoked([made.made_by]))[0]:
             await self._tokens.revoke(made.identity, AuditEntry(actor=GATEWAY, action=Action.REVOKE))
@@ -369,7 +530,10 @@ class Writing(Reading):
     async def _replace(
         self, actor: Actor, action: Action, policy: Policy, old: TokenRecord, new: TokenRecord, now: int
     ) -> TokenRecord | None:
-        """The record that is there now; None where it was changed meanwhile. What changes nothing is not written."""
+        """Return the record that is stored now, or None if it was changed meanwhile.
+
+        Without changes, nothing is written.
+        """
         changes = compare_records(old, new)
         if not changes:
             return old
@@ -394,7 +558,11 @@ class Writing(Reading):
         attempt: Callable[[Policy, TokenRecord], Awaitable[Changed | None]],
         expected: str | None = None,
     ) -> Changed:
-        """What `attempt` makes of the token; None from it says that the record was changed meanwhile."""
+        """Return the result of `attempt` on the token, which returns None if the record was changed meanwhile.
+
+        Raise TokenEnded if the token is revoked, and ChangedMeanwhile if it has not the `expected` version, or if all
+        attempts fail.
+        """
         for _ in range(ATTEMPTS):
             record = await self._record(identity)
             (is_revoked,) = await self._tokens.are_revoked([identity])
@@ -408,7 +576,7 @@ class Writing(Reading):
         raise ChangedMeanwhile(f"token {identity} is being changed by somebody else, try again")
 
     async def _bounds(self, record: TokenRecord) -> Bounds:
-        """The token's owner and parent, as far as they bound it."""
+        """Return the token's owner and parent, as far as they bound it."""
         owner = await self._owners.find(record.policy, record.owner) if record.owner else None
         return Bounds(owner, await self._tokens.find(record.parent) if record.parent else None)
 
@@ -417,6 +585,33 @@ class Writing(Reading):
 
     def _draws(self, policy: Policy) -> Iterator[bytes]:
         return iter(partial(self._draw, policy), b"")
+
+    async def _record(self, identity: str) -> TokenRecord:
+        record = await self._tokens.find(identity)
+        if record is None:
+            raise NotFound(why_not_found(identity))
+        return record
+
+    async def _view(self, records: Sequence[TokenRecord]) -> list[TokenView]:
+        """Return the views of the records, as they are now: three or four questions, however many tokens."""
+        identities = [record.identity for record in records]
+        found = await self._tokens.find_each([record.parent for record in records if record.parent])
+        parents = {parent.identity: parent for parent in found}
+        asked = [*identities, *parents]
+        revoked = dict(zip(asked, await self._tokens.are_revoked(asked), strict=True))
+        plans = await self._owners.plans({(record.policy, record.owner) for record in records if record.owner})
+
+        def bind(record: TokenRecord) -> TokenRecord:
+            if record.policy == NAME:  # the command line makes these without policy files
+                return record
+            owners = plans.get((record.policy, record.owner), "")
+            return bind_plan(record, self._policies.current.policies.get(record.policy), owners)
+
+        now, views = await self._tokens.now(), list[TokenView]()
+        for start in range(0, len(records), AT_ONCE):
+            views += build_views(records[start : start + AT_ONCE], parents, revoked, now, bind)
+            await asyncio.sleep(0)
+        return views
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -427,187 +622,3 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for one in value:
             yield from _texts(one)
-
-
-class Management(Writing):
-    """All that may be seen and changed."""
-
-    async def create_token(
-        self, actor: Actor, policy: str, request: TokenRequest, idempotency_key: str = "", *, now: int | None = None
-    ) -> CreatedToken:
-        """A new token; its text is in the answer and nowhere else. CallRepeated where the actor used the key before."""
-        async with self.refusals(actor, Action.CREATE, policy):
-            check_maker(actor, policy)
-            self._check_texts(request)
-            found, at = self.policy(policy), await self._at(now)
-            request = bind_admin(found, request)
-            owner = await self._owners.find(policy, request.owner) if request.owner else None
-            text, record = mint_token(found, request, self._draw(found), self._pepper, at, owner)
-            async with self._once(actor, policy, request, idempotency_key, record.identity):
-                return CreatedToken(await self._create(actor, Action.CREATE, found, record), text)
-
-    async def create_child(
-        self, actor: Actor, parent: str, request: TokenRequest, *, now: int | None = None
-    ) -> CreatedToken:
-        """A child of a token: never with more than the parent has."""
-        async with self.refusals(actor, Action.CREATE, identity=parent):
-            self._check_texts(request)
-            record = await self._record(parent)
-            check_maker(actor, record.policy)
-            policy, (view,), at = self.policy(record.policy), await self._view([record]), await self._at(now)
-            owner = (await self._bounds(record)).owner
-            draws, pepper, maker = self._draws(policy), self._pepper, actor.token if actor.kind == "token" else ""
-            text, child = make_child(policy, record, view.state, owner, request, draws, pepper, at, maker)
-            return CreatedToken(await self._create(actor, Action.CREATE, policy, child), text)
-
-    async def import_token(
-        self, actor: Actor, policy: str, request: TokenRequest, imported: Imported, *, now: int | None = None
-    ) -> TokenView:
-        """Takes a token over that exists elsewhere."""
-        async with self.refusals(actor, Action.IMPORT, policy):
-            self._check_texts(request)
-            found, at = self.policy(policy), await self._at(now)
-            owner = await self._owners.find(policy, request.owner) if request.owner else None
-            record = import_token(found, request, imported, self._pepper, at, owner)
-            return await self._create(actor, Action.IMPORT, found, record)
-
-    async def update_token(
-        self, actor: Actor, identity: str, change: TokenChange, expected: str | None = None, *, now: int | None = None
-    ) -> TokenView:
-        """Changes a token in place; where it no longer has the `expected` version, ChangedMeanwhile."""
-        at = await self._at(now)
-
-        async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
-            check_maker(actor, record.policy)
-            asker = actor.token if actor.kind == "token" else ""
-            updated = update_record(policy, record, change, at, await self._bounds(record), asker)
-            return await self._replace(actor, Action.UPDATE, policy, record, updated, at)
-
-        async with self.refusals(actor, Action.UPDATE, identity=identity):
-            self._check_texts(change)
-            (view,) = await self._view([await self._change(identity, attempt, expected)])
-            await self._tokens.keep()
-            return view
-
-    async def override_quota(
-        self, actor: Actor, identity: str, quota: str, request: OverrideRequest | None, *, now: int | None = None
-    ) -> TokenView:
-        """Gives a token a limit of its own for a while; without a request, takes it away."""
-        at = await self._at(now)
-
-        async def attempt(policy: Policy, record: TokenRecord) -> TokenRecord | None:
-            owner = (await self._bounds(record)).owner
-            plan = policy.plan_of(record.plan, owner.plan if owner else "")
-            if request is None:
-                updated = remove_override(policy, record, quota, at, plan)
-            else:
-                updated = override_quota(policy, record, quota, request, at, plan)
-            return await self._replace(actor, Action.OVERRIDE, policy, record, updated, at)
-
-        async with self.refusals(actor, Action.OVERRIDE, identity=identity):
-            self._check_texts(request)
-            return (await self._view([await self._change(identity, attempt)]))[0]
-
-    async def rotate_token(
-        self,
-        actor: Actor,
-        identity: str,
-        overlap_seconds: int,
-        expires_at: int | msgspec.UnsetType | None = msgspec.UNSET,
-        expected: str | None = None,
-        *,
-        now: int | None = None,
-    ) -> CreatedToken:
-        """A successor with the token's settings; the token ends after the overlap. `expires_at` is the successor's."""
-        rotation = Rotation(overlap_seconds=overlap_seconds, expires_at=expires_at)
-        at = await self._at(now)
-
-        async def attempt(policy: Policy, record: TokenRecord) -> CreatedToken | None:
-            check_maker(actor, record.policy, identity if expires_at is msgspec.UNSET else "")
-            (view,), bounds = await self._view([record]), await self._bounds(record)
-            rotated = rotate_record(policy, record, view.state, rotation, self._draws(policy), self._pepper, at, bounds)
-            successor = msgspec.structs.replace(rotated.successor, made_by=actor.token)
-            successor = await self._claims.give_number(policy, successor)
-            ending = msgspec.structs.replace(rotated.old, updated_at=at)
-            entry = about_token(actor, Action.ROTATE, record, compare_records(record, ending))
-            if not await self._tokens.rotate(record, ending, successor, entry):
-                return None
-            await self._check_maker(successor)
-            new, old = await self._view([successor, ending])
-            return CreatedToken(new, rotated.text, old)
-
-        async with self.refusals(actor, Action.ROTATE, identity=identity):
-            created = await self._change(identity, attempt, expected)
-            try:
-                await self._tokens.keep()
-            except NotKept as error:  # nobody else has the text
-                return msgspec.structs.replace(created, warning=str(error))
-            return created
-
-    async def revoke_token(self, actor: Actor, identity: str) -> TokenView:
-        """Ends a token for good; a second time changes nothing."""
-        async with self.refusals(actor, Action.REVOKE, identity=identity):
-            await self._record(identity)
-            await self._tokens.revoke(identity, AuditEntry(actor=actor, action=Action.REVOKE))
-            await self._tokens.keep()
-            return (await self._view([await self._record(identity)]))[0]  # it can have been rotated until then
-
-    async def revoke_with_made(self, actor: Actor, identity: str) -> list[str]:
-        """Ends a token, all that was made with it, and what was made with that; the ids not revoked before."""
-        async with self.refusals(actor, Action.REVOKE, identity=identity):
-            await self._record(identity)
-            entry, revoked = AuditEntry(actor=actor, action=Action.REVOKE), list[str]()
-            seen, pending = {identity}, {identity}
-            while pending:  # each is revoked before it is asked what was made with it
-                revoked += await self._tokens.revoke_each(sorted(pending), entry)
-                pending = await self._tokens.made_with(sorted(pending)) - seen
-                seen |= pending
-            await self._tokens.keep()
-            return revoked
-
-    async def revoke_lineage(self, actor: Actor, identity: str) -> list[str]:
-        """Ends a token with all that it was rotated from and to; the ids not revoked before."""
-        async with self.refusals(actor, Action.REVOKE, identity=identity):
-            await self._record(identity)
-            revoked = await self._tokens.revoke_lineage(identity, AuditEntry(actor=actor, action=Action.REVOKE))
-            await self._tokens.keep()
-            return revoked
-
-    async def revoke_all(
-        self, actor: Actor, policy: str, project: str | None = None, owner: str | None = None
-    ) -> list[str]:
-        """Ends all tokens of a project or of an owner; the ids not revoked before. NotFound for what was never seen."""
-        if not project and not owner:
-            raise ValueError("of whom?")
-        async with self.refusals(actor, Action.REVOKE, policy):
-            entry = AuditEntry(actor=actor, action=Action.REVOKE)
-            revoked = await self._tokens.revoke_all(policy, project or None, owner or None, entry)
-            if not revoked:
-                await self.check_seen(policy, project or None, owner or None)
-            await self._tokens.keep()
-            return revoked
-
-    async def change_owner(self, actor: Actor, policy: str, owner: str, change: OwnerChange) -> OwnerRecord:
-        """Says what an owner may do, for the next request of each of its tokens."""
-        async with self.refusals(actor, Action.CHANGE_OWNER, policy):
-            self._check_texts(change)
-            found = self.policy(policy)
-            for _ in range(ATTEMPTS):
-                old = await self._owners.find(policy, owner)
-                is_ended = change.status in (OwnerStatus.REMOVED, OwnerStatus.BLOCKED) and not change.permissions
-                if old is None and is_ended and not await self._tokens.find_all(policy, None, owner):
-                    raise NotFound(f"the policy {policy} has no owner {owner}")
-                if old is None:
-                    self._check_texts(owner)
-                new = change_owner(found, owner, old, change)
-                entry = AuditEntry(
-                    actor=actor,
-                    action=Action.CHANGE_OWNER,
-                    policy=policy,
-                    target=owner,
-                    changes=compare_owners(old, new),
-                )
-                if await self._owners.replace(policy, owner, old, new, entry):
-                    await self._tokens.keep()
-                    return new
-            raise ChangedMeanwhile(f"the owner {owner} is being changed by somebody else, try again")

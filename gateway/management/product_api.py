@@ -1,13 +1,12 @@
-"""Tokens under a product's own paths: rules with `manage`, answered in the place of a backend.
+"""Tokens under a product's own paths: rules with `manage`, answered instead of the backend.
 
-The request is authorized like any other (pipeline/exchange.py). What its token may do with others is in
-core/tokens/product_api.py.
+The request is authorized like any other (pipeline/exchange.py). core/tokens/product_api.py decides what its token may
+do with others.
 """
 
 from collections.abc import AsyncIterator
 
-from gateway.core.admission.decision import effective_scopes
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized, effective_scopes
 from gateway.core.errors import ChangeRefused, NotFound
 from gateway.core.http.messages import RequestHead, Response
 from gateway.core.http.targets import parse_path
@@ -21,7 +20,7 @@ from gateway.core.tokens.product_api import (
     build_request,
     build_token,
     may_manage,
-    parse_asked,
+    parse_token_fields,
     refuse,
     refuse_child,
 )
@@ -36,20 +35,20 @@ ACTIONS: dict[Operation, Action] = {
     "delete": Action.REVOKE,
 }
 MAXIMUM_DIGITS = 15
-"""Of a token's number."""
+"""The most digits of a token's number."""
 
 
 class ProductApi:
-    """See the module."""
+    """How a product's own API for tokens speaks: see the module."""
 
     def __init__(self, management: Management) -> None:
         self._management = management
 
-    async def answer(
+    async def handle(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response:
-        """The answer to an authorized request under a rule with `manage`; raises StoreUnavailable."""
-        rule, record = admission.rule, admission.record
+        """Return the answer to an authorized request under a rule with `manage`. Raise StoreUnavailable."""
+        rule, record = admission.rule, admission.facts.record
         if record is None or rule.manage is None:
             raise ValueError("the rule manages no tokens")
         segments = parse_path(request.path) or ()
@@ -67,54 +66,54 @@ class ProductApi:
 
 
 class _Call:
-    """One request, with whose it is and for which project."""
+    """One request, with the token that asks and the project."""
 
     def __init__(
         self, management: Management, request: RequestHead, admission: Authorized, asker: TokenRecord, project: str
     ) -> None:
         self._management = management
         self._policy = admission.rule.policy
-        self._dialect = self._policy.management
+        self._mapping = self._policy.management
         self._held = effective_scopes(admission.rule, admission.facts)
         self._asker = asker
         self._project = project
         self.actor = Actor(asker.name, "token", asker.identity, request.client)
 
     async def list(self) -> Response:
-        """All that there are, the newest first."""
+        """Return all tokens within reach, the newest first."""
         by_project = self._policy.bound_to == "project"
         bound_to = {"project": self._project} if by_project else {"owner": self._asker.owner}
         views = await self._management.list_tokens(self._policy.name, **bound_to)
         seen = [view for view in views if may_manage(self._policy, self._asker, self._project, view)]
-        return build_answer(200, [build_token(self._dialect, view) for view in seen])
+        return build_answer(200, [build_token(self._mapping, view) for view in seen])
 
     async def show(self, named: str) -> Response:
-        """One of them."""
-        return build_answer(200, build_token(self._dialect, await self._find(named)))
+        """Return one of them."""
+        return build_answer(200, build_token(self._mapping, await self._find(named)))
 
     async def change(self, operation: Operation, named: str, content: bytes) -> Response:
-        """What becomes of one of them, or a new one with its text."""
+        """Change one of them, or create a token and return it with its text."""
         if operation in ("create", "child"):
-            asked = parse_asked(self._dialect, content)
+            fields = parse_token_fields(self._mapping, content)
             if operation == "child":
-                wanted = build_child_request(self._policy, asked)
-                created = await self._management.create_child(self.actor, self._asker.identity, wanted)
+                request = build_child_request(self._policy, fields)
+                created = await self._management.create_child(self.actor, self._asker.identity, request)
             else:
-                wanted = build_request(self._policy, self._asker, self._held, self._project, asked)
-                created = await self._management.create_token(self.actor, self._policy.name, wanted)
-            return build_answer(201, build_token(self._dialect, created.view, created.text))
+                request = build_request(self._policy, self._asker, self._held, self._project, fields)
+                created = await self._management.create_token(self.actor, self._policy.name, request)
+            return build_answer(201, build_token(self._mapping, created.view, created.text))
         refuse_child(self._asker)
         view = await self._find(named)
         if operation == "delete":
             await self._management.revoke_token(self.actor, view.identity)
             return build_answer(204, None)
-        asked = parse_asked(self._dialect, content)
-        change = build_change(self._policy, self._asker, self._held, view.record, asked)
+        fields = parse_token_fields(self._mapping, content)
+        change = build_change(self._policy, self._asker, self._held, view.record, fields)
         changed = await self._management.update_token(self.actor, view.identity, change)
-        return build_answer(200, build_token(self._dialect, changed))
+        return build_answer(200, build_token(self._mapping, changed))
 
     async def _find(self, named: str) -> TokenView:
-        """The token of an id as the product has it; NotFound also where it is another project's."""
+        """Return the token of an id in the product's form. Raise NotFound, also if it is another project's."""
         view = None
         if not self._policy.has_numbers:
             view = await self._management.show_token(named)
@@ -126,7 +125,7 @@ class _Call:
 
 
 async def _read(content: AsyncIterator[bytes] | None) -> bytes:
-    """The whole of a call's content; ChangeRefused where it is too much."""
+    """Return the whole content of a call. Raise ChangeRefused if it is too long."""
     pieces = bytearray()
     if content is None:
         return b""

@@ -1,4 +1,4 @@
-"""Purges of stored exports, by command line and API: what is named must be something that there can be."""
+"""Purges of stored exports, by command line and API: the names must be possible ones."""
 
 from gateway.adapters.ports import Exports
 from gateway.core.cache.invalidation import Purge, about_purge, can_name, find_groups
@@ -8,10 +8,10 @@ from gateway.management.management import Management
 
 
 async def purge(management: Management, exports: Exports, actor: Actor, policy: str, meant: Purge) -> int:
-    """End what is meant of a policy's exports, with an entry of the history. Return how many there were.
+    """Purge the matching exports of a policy, with an entry in the history. Return how many there were.
 
-    Raises ChangeRefused for what is unclear, NotFound for what was never seen: a slip would end nothing, and say so
-    as if it had.
+    Raise ChangeRefused if the names are unclear, and NotFound for a name that was never seen: a slip would purge
+    nothing, and report success.
     """
     async with management.refusals(actor, Action.PURGE, policy):
         (group,) = find_groups(meant)
@@ -21,7 +21,7 @@ async def purge(management: Management, exports: Exports, actor: Actor, policy: 
 
 
 async def _check(management: Management, policy: str, meant: Purge) -> None:
-    """Raise NotFound where nothing can be stored of what is named."""
+    """Raise NotFound if nothing can be stored under the name."""
     await management.check_seen(policy, meant.project or None, meant.owner or None)
     if meant.token and await management.show_token(id_or_nothing(meant.token)) is None:
         raise NotFound("there is no token of this id")

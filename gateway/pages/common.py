@@ -1,8 +1,6 @@
-"""What all pages have in common: what they are given, how a template is filled, who may ask for them.
+"""The common parts of all pages: dependencies, templates, access, static files, and addresses of a product's API.
 
-Style sheet, scripts and icons: read once, and kept by browsers until their content changes.
-
-Addresses of a product's API, as those who pull from it write them.
+Style sheet, scripts and icons are read once, and browsers keep them until their content changes.
 """
 
 import hashlib
@@ -32,9 +30,9 @@ from gateway.core.http.fields import build_timestamp
 from gateway.core.pages.export_urls import default_extension
 from gateway.core.pages.formatting import (
     build_bars,
+    describe_action,
     describe_changes,
     describe_day,
-    describe_deed,
     describe_distance,
     describe_moment,
     describe_number,
@@ -53,20 +51,20 @@ FOLDER = Path(__file__).parent / "static"
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 ADDRESS = "/static"
 FOR_A_YEAR = "public, max-age=31536000, immutable"
-"""RFC 8246: the address changes with the content."""
+"""The address changes with the content (RFC 8246)."""
 
 _CONTENTS = {file.name: file.read_bytes() for file in sorted(FOLDER.iterdir()) if file.suffix in TYPES}
 _VERSIONS = {name: hashlib.sha256(content).hexdigest()[:12] for name, content in _CONTENTS.items()}
 
 
 def asset_address(name: str) -> str:
-    """Where a page finds the file in its present version."""
+    """Return the address of the file in its current version."""
     return f"{ADDRESS}/{_VERSIONS[name]}/{name}"
 
 
 @get(ADDRESS + "/{version:str}/{name:str}", sync_to_thread=False)
 def show_asset(version: FromPath[str], name: FromPath[str]) -> Response[bytes]:
-    """One file. Under another version's address it is given too, for pages that are just being replaced."""
+    """Return one file, also under the address of another version, for pages that are just being replaced."""
     if name not in _CONTENTS:
         raise NotFoundException
     kept = FOR_A_YEAR if version == _VERSIONS[name] else "no-cache"
@@ -75,35 +73,35 @@ def show_asset(version: FromPath[str], name: FromPath[str]) -> Response[bytes]:
 
 HERE = Path(__file__).parent
 SECURE_COOKIE = "__Host-gateway"
-"""The prefix has browsers insist on Secure, on this very host, and on the whole of it (RFC 6265bis 4.1.3.2)."""
+"""The prefix makes browsers require Secure, this very host, and the whole of it (RFC 6265bis 4.1.3.2)."""
 COOKIE = "gateway"
-"""Where the listener is spoken to without TLS, on the loopback interface."""
+"""The name of the cookie if the listener is used without TLS, on the loopback interface."""
 
 ADMIN_TITLE = "management API"
-"""What pages call the policy of admin tokens, which has no name."""
+"""The title of the policy of admin tokens, which has no name."""
 _PARTS = re.compile(r"(?<=[^/:])/(?=[^/])|\?|&amp;")
 
 Asking = Request[Any, Any, Any]
 
 
 class SignInNeeded(Exception):
-    """Nobody is signed in."""
+    """No visitor is signed in."""
 
 
 class ForgedForm(Exception):
-    """A form that this session's pages did not send."""
+    """A form that did not come from this session's pages."""
 
 
 class Probe(Protocol):
-    """Who looks whether backends are there."""
+    """The check whether backends are reachable."""
 
     async def find_unreachable(self, upstreams: Mapping[str, Upstream]) -> dict[str, list[str]]:
-        """Why which targets cannot be connected to, by the names of the upstreams."""
+        """Return why targets cannot be reached, by the names of the upstreams."""
         ...
 
 
 class Pages:
-    """What the handlers of all pages work with. `clock` gives Unix seconds; `listen` is that of the public listener."""
+    """The context of the handlers of all pages. `clock` gives Unix seconds; `listen` is that of the public listener."""
 
     def __init__(
         self,
@@ -136,25 +134,25 @@ class Pages:
 
     @property
     def set(self) -> PolicySet:
-        """The policies of the moment."""
+        """The current policies."""
         return self.policies.current
 
     def policy(self, name: str) -> Policy:
-        """The policy of a name, the admin tokens' own included; NotFoundException where there is none."""
+        """Return the policy of a name, including the admin tokens' own. Raise NotFoundException if there is none."""
         found = ADMIN if name == ADMIN.name else self.set.policies.get(name)
         if found is None:
             raise NotFoundException("There is no such policy.")
         return found
 
     def render(self, template: str, visitor: Visitor | None, status: int = 200, **context: Any) -> Template:
-        """A page. What is in it is for one visitor at one moment, so nobody may store it."""
+        """Return a page. It is for one visitor at one moment, so no cache may store it."""
         filled_in = {"visitor": visitor, "now": int(self.clock()), **context}
         return Template(template, context=filled_in, status_code=status, headers={"Cache-Control": "no-store"})
 
     async def token(self, visitor: Visitor, identity: str) -> TokenView:
-        """A token within the visitor's reach; NotFoundException where there is none."""
+        """Return a token within the visitor's access. Raise NotFoundException if there is none."""
         view = await self.management.show_token(identity)
-        if view is None or not visitor.reach.covers(view.record):
+        if view is None or not visitor.access.covers(view.record):
             raise NotFoundException("There is no such token.")
         return view
 
@@ -162,24 +160,24 @@ class Pages:
 GivenPages = NamedDependency[Pages]
 GivenVisitor = NamedDependency[Visitor]
 GivenForm = NamedDependency[FormMultiDict]
-"""What handlers ask for by name."""
+"""The named dependencies of handlers."""
 
 
 def origin_of(request: Asking, trusted: TrustedProxies) -> Origin:
-    """Whose browser it is and whether it speaks TLS, as far as proxies are trusted to tell it."""
+    """Return whose browser it is and whether it uses TLS, as far as trusted proxies report it."""
     peer = plain_address(request.client.host) if request.client else ""
     return find_origin(list(request.scope["headers"]), peer, request.scope["scheme"], trusted)
 
 
 def session_of(request: Asking) -> str:
-    """The cookie of a session, by either name; empty where there is none."""
+    """Return the cookie of a session, by either name; empty if there is none."""
     return request.cookies.get(SECURE_COOKIE) or request.cookies.get(COOKIE) or ""
 
 
 async def find_visitor(request: Asking, pages: GivenPages) -> Visitor:
-    """Who asks; SignInNeeded where nobody is signed in, PermissionDeniedException for who may not have the page.
+    """Return who asks. Raise SignInNeeded without a session, or PermissionDeniedException if the page is not allowed.
 
-    A page asks for the scope that the management API asks for the same (admin/access.py).
+    A page needs the scope that the management API needs for the same (admin/access.py).
     """
     visitor = await pages.visitors.find(session_of(request), origin_of(request, pages.trusted).client)
     if visitor is None:
@@ -191,7 +189,7 @@ async def find_visitor(request: Asking, pages: GivenPages) -> Visitor:
 
 
 async def read_form(request: Asking, visitor: GivenVisitor) -> FormMultiDict:
-    """What was sent with one of the session's own forms; ForgedForm for any other."""
+    """Return the content of one of the session's own forms. Raise ForgedForm for any other."""
     form = await request.form()
     if is_foreign(request.headers) or not is_form_token(text_of(form, "form_token"), visitor.session_id):
         raise ForgedForm
@@ -199,23 +197,23 @@ async def read_form(request: Asking, visitor: GivenVisitor) -> FormMultiDict:
 
 
 def text_of(form: FormMultiDict, name: str) -> str:
-    """A field of a form, without the white space around it; empty where it is missing, or a file."""
+    """Return a field of a form, without the white space around it; empty if it is missing, or a file."""
     value = form.get(name)
     return value.strip() if isinstance(value, str) else ""
 
 
 def see_other(path: str, **query: str) -> Redirect:
-    """To another page, by GET (RFC 9110 15.4.4)."""
+    """Redirect to another page, by GET (RFC 9110 15.4.4)."""
     return Redirect(f"{path}?{urlencode(query)}" if query else path, status_code=303)
 
 
-def said(query: Mapping[str, str], name: str) -> str | None:
-    """A text of the address; None where it is missing or empty."""
+def query_text(query: Mapping[str, str], name: str) -> str | None:
+    """Return a text of the address, or None if it is missing or empty."""
     return query.get(name, "").strip() or None
 
 
 def build_templates() -> TemplateConfig[JinjaTemplateEngine]:
-    """Jinja's, where everything is escaped and a name that a template misspells is an error."""
+    """Build Jinja's configuration: everything is escaped, and a misspelled name in a template is an error."""
     templates = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -229,7 +227,7 @@ def build_templates() -> TemplateConfig[JinjaTemplateEngine]:
         "day": describe_day,
         "last_day": last_day,
         "iso": lambda seconds: build_timestamp(seconds).decode(),
-        "deed": describe_deed,
+        "action": describe_action,
         "changes": describe_changes,
         "breakable": _breakable,
         "policy_title": lambda name: name or ADMIN_TITLE,
@@ -242,19 +240,19 @@ def build_templates() -> TemplateConfig[JinjaTemplateEngine]:
 
 
 def _breakable(url: str) -> Markup:
-    """The address, escaped, with places where a line may break: before what a reader takes for a part of its own."""
+    """Return the address, escaped, with places where a line may break: before each part of it."""
     return Markup(_PARTS.sub("<wbr>\\g<0>", str(escape(url))))  # noqa: S704 - escaped just now
 
 
 def base_url(pages: Pages, policy: Policy) -> str:
-    """Where the product's API is: its host, or the public listener where any host will do."""
+    """Return the address of the product's API: its host, or the public listener if any host will do."""
     return f"https://{policy.hosts[0]}" if policy.hosts else f"http://{pages.listen}"
 
 
 def find_example(pages: Pages, policy: Policy, record: TokenRecord) -> tuple[str, str]:
-    """The URL of something that the token may read, its project filled in, and the extension of a file to keep it in.
+    """Return a URL that the token may read, with its project filled in, and the extension of a file for it.
 
-    An export if there is one; the extension is empty where nobody knows what comes.
+    It is an export if there is one; the extension is empty if the type is unknown.
     """
     rules = [rule for rule in pages.set.rules_of(policy.name) if _may_read(rule)]
     rules.sort(key=lambda rule: (rule.variants is None, rule.cache is None, rule.pattern.matches_below))

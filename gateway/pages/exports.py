@@ -22,14 +22,14 @@ class ExportBuilder(Controller):
 
     @get(opt=READING)
     async def show(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
-        """The form as it is filled in so far, the address, and what comes of it."""
+        """Show the form as it is filled in so far, the address, and a sample."""
         query = request.query_params
         rules = find_rules(pages, visitor)
         rule = next((one for one in rules if name_of(one) == query.get("rule")), rules[0] if rules else None)
         if rule is None or rule.variants is None:
             return pages.render("exports_none.html", visitor)
         asked = {name: query.getall(name) for name in list(query)[:MAXIMUM_FIELDS] if name.startswith(("o.", "p."))}
-        built = build(rule, rule.variants, asked, visitor.reach.project or "")
+        built = build(rule, rule.variants, asked, visitor.access.project or "")
         url = base_url(pages, rule.policy) + built.target
         chosen = {field.key: ",".join(field.chosen) for field in built.fields}
         chosen |= {parameter.key: parameter.value for parameter in built.parameters}
@@ -46,11 +46,11 @@ class ExportBuilder(Controller):
 
 
 def find_rules(pages: Pages, visitor: Visitor) -> list[Rule]:
-    """The rules with options whose exports the visitor's tokens may pull."""
+    """Return the rules with options whose exports the visitor's tokens may pull."""
     names = visible_policies(pages, visitor)
     return [rule for name in names for rule in pages.set.rules_of(name) if rule.variants is not None]
 
 
 def name_of(rule: Rule) -> str:
-    """What an address calls a rule."""
+    """Return the name of a rule in an address."""
     return f"{rule.policy.name} {rule.pattern.text}"

@@ -1,4 +1,4 @@
-"""What the forms of tokens ask for, read from what a browser sent."""
+"""The forms of tokens, read from what a browser sent."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,7 +13,7 @@ from gateway.pages.common import text_of
 
 DAY_SECONDS = 86400
 EXPIRIES = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "1 year", "day": "On a day", "never": "Never"}
-"""What is offered; the numbers are days."""
+"""The offered expiries; the numbers are days."""
 DEFAULT_EXPIRY = "90"
 OVERLAPS = {
     "0": "None: the old token ends now",
@@ -27,7 +27,7 @@ DEFAULT_OVERLAP = "86400"
 
 
 class TokenForm(msgspec.Struct, frozen=True, kw_only=True):
-    """The form as it was filled in; what is wrong with it is found where it is used."""
+    """The form as it was filled in; mistakes in it are found where it is used."""
 
     name: str = ""
     description: str = ""
@@ -38,11 +38,11 @@ class TokenForm(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
     plan: str = ""
     key: str = ""
-    """The same for each time that one form is sent."""
+    """It is equal whenever the same form is sent again."""
 
 
 class FormMistake(Exception):
-    """What the form asks for cannot be: the field, and why."""
+    """A mistake in a form: the field, and why."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -51,12 +51,12 @@ class FormMistake(Exception):
 
 
 def mask_form(form: TokenForm, mask: Callable[[str], str]) -> TokenForm:
-    """The form as it is shown again: what looks like a token is not."""
+    """Return the form for showing it again, with tokens masked."""
     return msgspec.structs.replace(form, name=mask(form.name), description=mask(form.description))
 
 
 def read_token_form(form: FormMultiDict) -> TokenForm:
-    """The fields of a form."""
+    """Read the fields of a form."""
     texts = {name: text_of(form, name) for name in ("name", "expiry", "day", "project", "owner", "plan", "key")}
     description = text_of(form, "description").replace("\r\n", "\n")
     scopes = tuple(dict.fromkeys(scope for scope in form.getall("scope", []) if isinstance(scope, str)))
@@ -64,7 +64,7 @@ def read_token_form(form: FormMultiDict) -> TokenForm:
 
 
 def offer_expiries(now: int, latest: int | None) -> dict[str, str]:
-    """What is offered to who can give nothing that ends later than `latest` (Unix seconds): at last that end itself."""
+    """Return the expiries for a giver whose limit is `latest` (Unix seconds), which is offered last itself."""
     if latest is None:
         return dict(EXPIRIES)
     longest = (latest - now - IDLE_SECONDS) // DAY_SECONDS  # days count from when the form is sent
@@ -75,7 +75,7 @@ def offer_expiries(now: int, latest: int | None) -> dict[str, str]:
 
 
 def choose_offered(form: TokenForm, expiries: Mapping[str, str]) -> TokenForm:
-    """The same, with one of the times chosen that are offered: what may be most likely meant, where another one was."""
+    """Return the form with one of the offered expiries chosen: the most likely one if another was."""
     if form.expiry in expiries:
         return form
     chosen = next(value for value in ("keep", DEFAULT_EXPIRY, "latest") if value in expiries)
@@ -83,7 +83,7 @@ def choose_offered(form: TokenForm, expiries: Mapping[str, str]) -> TokenForm:
 
 
 def build_request(form: TokenForm, policy: Policy, now: int, latest: int | None) -> TokenRequest:
-    """What is asked of a new token by who can give nothing that ends later; FormMistake for what cannot be read."""
+    """Build the request of a new token that expires by `latest`. Raise FormMistake for what cannot be read."""
     check_name(form)
     if policy.scopes and not form.scopes:
         raise FormMistake("scopes", "Pick at least one scope: a token without any is good for nothing.")
@@ -101,7 +101,7 @@ def build_request(form: TokenForm, policy: Policy, now: int, latest: int | None)
 
 
 def build_change(form: TokenForm, policy: Policy, now: int, latest: int | None) -> TokenChange:
-    """What is to be changed of a token, likewise. `keep` leaves the end as it is."""
+    """Build the change of a token that expires by `latest`; `keep` leaves its expiry. Raise FormMistake."""
     check_name(form)
     if policy.scopes and not form.scopes:
         raise FormMistake("scopes", "Pick at least one scope, or disable the token.")
@@ -114,13 +114,16 @@ def build_change(form: TokenForm, policy: Policy, now: int, latest: int | None) 
 
 
 def check_name(form: TokenForm) -> None:
-    """FormMistake for no name."""
+    """Raise FormMistake if the name is missing."""
     if not form.name:
         raise FormMistake("name", "Give the token a name: it is how you will tell it from others.")
 
 
 def read_expiry(form: TokenForm, now: int, latest: int | None) -> int | None:
-    """The end in Unix seconds, None for never; FormMistake for what is neither. It may be more than can be given."""
+    """Return the expiry in Unix seconds, or None for never. Raise FormMistake for anything else.
+
+    It may be later than what can be granted.
+    """
     if form.expiry == "never":
         return None
     if form.expiry == "latest" and latest is not None:

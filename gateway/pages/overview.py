@@ -1,7 +1,4 @@
-"""The operator's overview.
-
-The history of changes, for what a visitor reaches.
-"""
+"""The operator's overview, and the history of changes within a visitor's reach."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +13,7 @@ from gateway.core.policies.model import Policy
 from gateway.core.tokens.audit import AuditQuery
 from gateway.core.tokens.views import TokenView
 from gateway.core.usage import PolicyUsage
-from gateway.pages.common import Asking, GivenPages, GivenVisitor, Pages, said, see_other
+from gateway.pages.common import Asking, GivenPages, GivenVisitor, Pages, query_text, see_other
 
 HOURS = 24
 BUSIEST = 8
@@ -27,12 +24,12 @@ class Overviews(Controller):
 
     @get("/", opt=READING, status_code=303)
     async def start(self, visitor: GivenVisitor) -> Redirect:
-        """An operator begins with the overview, others with their tokens."""
+        """Redirect an operator to the overview, others to their tokens."""
         return see_other("/overview" if visitor.is_operator else "/tokens")
 
     @get("/overview", opt=READING)
     async def show(self, pages: GivenPages, visitor: GivenVisitor) -> Template:
-        """All policies and how they are, and what the last day was like."""
+        """Show all policies with their state, and a summary of the last day."""
         if not visitor.is_operator:
             raise NotFoundException("There is nothing of yours at this address.")
         policies = [pages.set.policies[name] for name in sorted(pages.set.policies)]
@@ -66,7 +63,7 @@ async def _find_services(
 
 
 class BusyRow(msgspec.Struct, frozen=True):
-    """A token with what it made of the last two hours; the view is None where its record is gone."""
+    """A token with its requests of the last two hours; the view is None if its record is gone."""
 
     token: str
     requests: int
@@ -88,9 +85,9 @@ class Histories(Controller):
 
     @get(opt=READING)
     async def show(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
-        """The latest changes, newest first."""
-        reach = visitor.reach
-        actor = said(request.query_params, "actor")
-        query = AuditQuery(policy=reach.policy, project=reach.project, owner=reach.owner, actor=actor)
+        """Show the latest changes, newest first."""
+        access = visitor.access
+        actor = query_text(request.query_params, "actor")
+        query = AuditQuery(policy=access.policy, project=access.project, owner=access.owner, actor=actor)
         entries = await pages.management.search_audit(query, LENGTH)
         return pages.render("history.html", visitor, entries=entries, actor=actor or "")

@@ -1,4 +1,4 @@
-"""All pages under one roof: what they are given, and what they answer where something goes wrong."""
+"""The router of all pages, with their dependencies and their answers to errors."""
 
 import logging
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def build_pages(pages: Pages) -> Router:
-    """The developer page and the operator's overview."""
+    """Build the developer page and the operator's overview."""
     open_to_all = Router("", route_handlers=[SigningIn, show_asset])
     for_visitors = Router(
         "",
@@ -34,12 +34,12 @@ def build_pages(pages: Pages) -> Router:
         dependencies={"pages": Provide(lambda: pages, sync_to_thread=False)},
         exception_handlers={
             SignInNeeded: _ask_to_sign_in,
-            ForgedForm: lambda _, __: _tell(pages, 403, "That form is not from here", FORGED),
-            NotKept: lambda _, error: _tell(pages, 503, "It is done, but may be undone", f"{error}."),
-            StoreUnavailable: lambda _, __: _tell(pages, 503, "The store does not answer", AWAY),
-            ChangeRefused: lambda _, error: _tell(pages, 409, "That was not done", f"{error}."),
-            HTTPException: lambda _, error: tell_http(pages, error),
-            Exception: lambda request, error: _tell_mistake(pages, request, error),
+            ForgedForm: lambda _, __: _render_problem(pages, 403, "That form is not from here", FORGED),
+            NotKept: lambda _, error: _render_problem(pages, 503, "It is done, but may be undone", f"{error}."),
+            StoreUnavailable: lambda _, __: _render_problem(pages, 503, "The store does not answer", AWAY),
+            ChangeRefused: lambda _, error: _render_problem(pages, 409, "That was not done", f"{error}."),
+            HTTPException: lambda _, error: render_http_error(pages, error),
+            Exception: lambda request, error: _render_mistake(pages, request, error),
         },
         request_max_body_size=MAXIMUM_FORM_BYTES,
         include_in_schema=False,
@@ -62,31 +62,31 @@ _DETAILS = {404: "There is no page at this address. Check it, or go to the start
 
 
 def _ask_to_sign_in(request: Asking, _: Exception) -> Redirect | Response[None]:
-    """To the door, and back again to what was asked for, where that can be asked for again."""
+    """Redirect to the sign-in page, and from there back to the requested page if it was a GET."""
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     query = {"next": path} if request.method == "GET" and path != "/" else {}
-    if "hx-request" in request.headers:  # a part of a page must not be replaced by the door
+    if "hx-request" in request.headers:  # a part of a page must not be replaced by the sign-in page
         return Response(None, status_code=204, headers={"HX-Redirect": "/sign-in"})
     return see_other("/sign-in", **query)
 
 
-def tell_http(pages: Pages, error: HTTPException) -> Template:
-    """The page for an address that has none, and for what cannot be asked of one."""
+def render_http_error(pages: Pages, error: HTTPException) -> Template:
+    """Return the page for an unknown address, or for a request that an address does not allow."""
     status = error.status_code
     own = error.detail if status in (403, 404) and error.detail.endswith(".") else ""
     detail = own or _DETAILS.get(status, "Nothing was changed.")
-    page = _tell(pages, status, _TITLES.get(status, "Something went wrong"), detail)
+    page = _render_problem(pages, status, _TITLES.get(status, "Something went wrong"), detail)
     page.headers |= error.headers or {}
     return page
 
 
-def _tell_mistake(pages: Pages, request: Asking, error: Exception) -> Template:
-    """A mistake of the gateway: told in the log, and not to the visitor."""
+def _render_mistake(pages: Pages, request: Asking, error: Exception) -> Template:
+    """Return the page for an internal error: the log has the details, the page has none."""
     logger.error("%s %s: internal error", request.method, request.url.path, exc_info=error)
-    return _tell(pages, 500, "Something went wrong", "Internal error. The gateway's log has the details.")
+    return _render_problem(pages, 500, "Something went wrong", "Internal error. The gateway's log has the details.")
 
 
-def _tell(pages: Pages, status: int, title: str, detail: str) -> Template:
+def _render_problem(pages: Pages, status: int, title: str, detail: str) -> Template:
     page = pages.render("problem.html", None, status, title=title, detail=detail)
     if status == 503:
         page.headers["Retry-After"] = "1"

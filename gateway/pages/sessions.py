@@ -1,12 +1,12 @@
-"""Who looks at a page: signed in with a token, remembered by a session, told apart by a cookie.
+"""Visitors of a page: signed in with a token, remembered by a session, identified by a cookie.
 
-Rule 1: whoever signs in is somebody by a token that works: an admin token that may read, or one of a policy that holds
-the scope which the policy names for it (`sign_in_scope`). It is asked again with each request, by the checks of every
-request (core/admission/decision.py), so its revocation ends the session at once. Another way to sign in (OpenID
-Connect, say) is another class with `open`: a session names a token.
-Rule 2: no change without a form of the session's own pages: the form's token, and a browser that does not say that
+Rule 1: a visitor signs in with a token that works: an admin token that may read, or one of a policy that holds the
+scope which the policy names for it (`sign_in_scope`). Every request checks it again, by the checks of every request
+(core/admission/decision.py), so its revocation ends the session at once. Another way to sign in (OpenID Connect, say)
+is another class with `open`: a session names a token.
+Rule 2: a change needs a form of the session's own pages: the form's token, and a browser that does not report that
 another site sent it. A request with a token of its own (the management API) has no session and needs neither.
-Rule 3: an address that presents too many tokens which are not valid is refused before they are looked at.
+Rule 3: an address that presents too many invalid tokens is refused before they are checked.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.adapters.ports import FailedCredentials, PolicySource
-from gateway.core.admission.decision import Allow
-from gateway.core.pages.permissions import EVERYTHING, Reach, reach_of
+from gateway.core.admission.decision import Authorized
+from gateway.core.pages.permissions import EVERYTHING, AccessScope, find_access
 from gateway.core.pages.sessions import (
     ID_BYTES,
     LENGTH_SECONDS,
@@ -40,43 +40,43 @@ from gateway.core.tokens.whoami import identity_rule
 from gateway.management import Management
 
 WRONG_SIGN_INS = "10/minute"
-"""Of one address: people mistype, and a token of 160 random bits is not found by trying."""
+"""The limit of one address: people mistype, and a token of 160 random bits cannot be found by trying."""
 MAXIMUM_KEY = 64
 ADMINS = "admin"
-"""Beside what policies bind tokens to: whose tokens may be signed in with."""
+"""The kind of admin tokens, besides what policies bind tokens to: the kinds that may sign in."""
 
 
 class Sessions(Protocol):
-    """Where sessions are kept. Every method raises StoreUnavailable when the store did not acknowledge."""
+    """The store of sessions. Every method raises StoreUnavailable if the store did not acknowledge."""
 
     async def find(self, digest: str) -> Session | None:
-        """The session; None where there is none, or no longer."""
+        """Return the session, or None if it does not exist or has expired."""
         ...
 
     async def keep(self, digest: str, session: Session, seconds: int) -> None:
-        """Writes the session, to be forgotten after so many seconds."""
+        """Write the session, which expires after so many seconds."""
         ...
 
     async def renew(self, digest: str, session: Session, seconds: int) -> None:
-        """The same where it is still there."""
+        """Write the session if it still exists."""
         ...
 
     async def claim(self, digest: str, key: str, seconds: int) -> bool:
-        """Whether the key is new in the session; it is remembered for so many seconds."""
+        """Return whether the key is new in the session; it is remembered for so many seconds."""
         ...
 
     async def end(self, digest: str) -> None:
-        """Forgets the session."""
+        """Delete the session."""
         ...
 
 
 class Visitor(msgspec.Struct, frozen=True):
-    """Somebody who is signed in."""
+    """A visitor who is signed in."""
 
     session_id: str
     record: TokenRecord
-    """Of the token that was signed in with."""
-    reach: Reach
+    """The record of the token that was signed in with."""
+    access: AccessScope
     address: str
 
     def __repr__(self) -> str:
@@ -88,39 +88,39 @@ class Visitor(msgspec.Struct, frozen=True):
         return is_admin(self.record)
 
     def may(self, scope: str) -> bool:
-        """Whether the visitor may do what takes an admin token of this scope. A policy's child only looks."""
+        """Return whether the visitor may do what needs an admin token of this scope. A policy's child may only read."""
         if self.is_operator:
             return not ADMIN.scope_grants[scope].isdisjoint(self.record.scopes.split())
         return scope == READ or not self.record.parent
 
     @property
     def may_change(self) -> bool:
-        """Whether there is anything to change for this visitor."""
+        """Whether the visitor may change anything."""
         return self.may(WRITE)
 
     @property
     def giver(self) -> TokenRecord | None:
-        """The token that bounds what may be given away; None where nothing does."""
+        """The token that bounds what may be granted; None if nothing does."""
         return None if self.is_operator else self.record
 
     @property
     def latest(self) -> int | None:
-        """The latest end that may be given away, in Unix seconds; None where any may be."""
+        """The latest expiry that may be granted, in Unix seconds; None for any."""
         return self.giver.expires_at if self.giver else None
 
     @property
     def form_token(self) -> str:
-        """What each form carries."""
+        """The token in each form."""
         return form_token(self.session_id)
 
     @property
     def actor(self) -> Actor:
-        """Who is told in the history."""
+        """The actor in the history."""
         return Actor(self.record.name, "operator" if self.is_operator else "token", self.record.identity, self.address)
 
 
 class TooManySignIns(Exception):
-    """The address has presented too many tokens that are not valid; the seconds until it may try again."""
+    """The address has presented too many invalid tokens; `retry_after` is in seconds."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(retry_after)
@@ -128,7 +128,7 @@ class TooManySignIns(Exception):
 
 
 class Visitors:
-    """Opens sessions, finds who they are of, and ends them. `clock` gives Unix seconds."""
+    """The sessions: they are opened, looked up and ended here. `clock` gives Unix seconds."""
 
     def __init__(
         self,
@@ -148,14 +148,17 @@ class Visitors:
         self._clock = clock
         self._random_bytes = random_bytes
 
-    async def open(self, text: str, address: str) -> str | None:
-        """The id of a new session for the holder of a token; None where the token opens none."""
+    async def sign_in(self, text: str, address: str) -> str | None:
+        """Return the id of a new session for the holder of a token, or None if the token may not sign in.
+
+        Raise TooManySignIns after too many failures of the address.
+        """
         retry_after = self._failures.retry_after(address)
         if retry_after is not None:
             raise TooManySignIns(retry_after)
         view = await self._management.find_presented(text)
         if view is None:  # a token that exists is no guess, although it may open nothing
-            self._failures.note(address)
+            self._failures.record_failure(address)
             return None
         if await self._admit(view.identity) is None:
             return None
@@ -165,7 +168,7 @@ class Visitors:
         return session_id
 
     async def find(self, cookie: str, address: str) -> Visitor | None:
-        """Who holds the cookie; None where it is no session's, or one that is over."""
+        """Return the visitor of the cookie, or None if it names no session, or one that has ended."""
         session_id = parse_id(cookie)
         if session_id is None:
             return None
@@ -183,26 +186,26 @@ class Visitors:
         return Visitor(session_id, *found, address)
 
     async def is_first(self, visitor: Visitor, form_key: str) -> bool:
-        """Whether a form that makes something is sent for the first time: a page that is loaded anew sends it again."""
+        """Return whether a form that creates something is sent for the first time: reloading a page sends it again."""
         return await self._sessions.claim(session_digest(visitor.session_id), form_key[:MAXIMUM_KEY], LENGTH_SECONDS)
 
-    async def close(self, cookie: str) -> None:
-        """Ends the session of a cookie, if it is one's."""
+    async def sign_out(self, cookie: str) -> None:
+        """End the session of a cookie, if there is one."""
         session_id = parse_id(cookie)
         if session_id is not None:
             await self._sessions.end(session_digest(session_id))
 
-    async def _admit(self, identity: str) -> tuple[TokenRecord, Reach] | None:
-        """The record of a token that may sign in, and what its holder may see; None for one that may not."""
+    async def _admit(self, identity: str) -> tuple[TokenRecord, AccessScope] | None:
+        """Return the record of a token that may sign in, and its reach, or None."""
         verdict = await self._management.examine(identity, self._find_rule)
-        record = verdict.record if isinstance(verdict, Allow) else None
+        record = verdict.facts.record if isinstance(verdict, Authorized) else None
         if record is None:
             return None
-        reach = EVERYTHING if is_admin(record) else reach_of(record, self._policies.current.policies)
-        return (record, reach) if reach is not None else None
+        access = EVERYTHING if is_admin(record) else find_access(record, self._policies.current.policies)
+        return (record, access) if access is not None else None
 
     def _find_rule(self, record: TokenRecord) -> Rule | None:
-        """What a token must fulfil to sign in; None where no token of its kind does."""
+        """Return the rule that a token must pass to sign in, or None if tokens of its kind may not."""
         if is_admin(record):
             return RULES[READ] if ADMINS in self._kinds else None
         policy = self._policies.current.policies.get(record.policy)
@@ -212,7 +215,7 @@ class Visitors:
 
 
 def is_foreign(headers: Mapping[str, str]) -> bool:
-    """Whether a browser says that another site sent the form (Fetch Metadata; the Origin of RFC 6454)."""
+    """Return whether a browser reports that another site sent the form (Fetch Metadata; the Origin of RFC 6454)."""
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site not in ("same-origin", "none")

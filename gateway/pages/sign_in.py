@@ -14,8 +14,8 @@ from gateway.pages.common import (
     GivenPages,
     find_visitor,
     origin_of,
+    query_text,
     read_form,
-    said,
     see_other,
     session_of,
     text_of,
@@ -30,23 +30,25 @@ NOT_OPEN = (
 
 
 class SigningIn(Controller):
-    """The door."""
+    """The sign-in page."""
 
     @get("/sign-in", opt=OPEN)
     async def show(self, request: Asking, pages: GivenPages) -> Template:
-        """The form for a token."""
-        return pages.render("sign_in.html", None, following=following(said(request.query_params, "next")), problem="")
+        """Show the form for a token."""
+        return pages.render(
+            "sign_in.html", None, following=following(query_text(request.query_params, "next")), problem=""
+        )
 
     @post("/sign-in", opt=OPEN, status_code=200)
     async def sign_in(self, request: Asking, pages: GivenPages) -> Response[None] | Redirect | Template:
-        """Opens a session. There is none yet whose form token could be asked for: only a foreign form is refused."""
+        """Open a session. There is no form token before it, so only a form of another site is refused."""
         if is_foreign(request.headers):
             raise ForgedForm
         form = await request.form()
         then = following(text_of(form, "next"))
         problem, status, headers = NOT_OPEN, 401, dict[str, str]()
         try:
-            session_id = await pages.visitors.open(text_of(form, "token"), origin_of(request, pages.trusted).client)
+            session_id = await pages.visitors.sign_in(text_of(form, "token"), origin_of(request, pages.trusted).client)
         except TooManySignIns as error:
             session_id, status = None, 429
             problem = f"Too many tokens that are not valid came from your address. Wait {error.retry_after} seconds."
@@ -65,9 +67,9 @@ class SigningIn(Controller):
 
     @post("/sign-out", opt=READING, status_code=303)
     async def sign_out(self, request: Asking, pages: GivenPages) -> Redirect:
-        """Ends the session, here and in Redis."""
+        """End the session, here and in Redis."""
         await read_form(request, await find_visitor(request, pages))
-        await pages.visitors.close(session_of(request))
+        await pages.visitors.sign_out(session_of(request))
         answer = see_other("/sign-in")
         for name, secure in ((SECURE_COOKIE, True), (COOKIE, False)):
             answer.set_cookie(_cookie(name, "", secure=secure, max_age=0))
@@ -75,11 +77,11 @@ class SigningIn(Controller):
 
 
 def following(path: str | None) -> str:
-    """Where to go after signing in: a path of our own, or the start."""
+    """Return where to go after signing in: a path of this listener, or the start."""
     is_ours = path is not None and path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if is_ours and path is not None and "\\" not in path else START
 
 
 def _cookie(name: str, value: str, *, secure: bool, max_age: int | None = None) -> Cookie:
-    """Gone with the browser's session. Lax: who comes by a link from the product's own pages is signed in."""
+    """Build a cookie that ends with the browser's session. Lax: links from the product's own pages keep the session."""
     return Cookie(name, value=value, path="/", httponly=True, secure=secure, samesite="lax", max_age=max_age)

@@ -1,4 +1,4 @@
-"""Lists of tokens, and new ones."""
+"""Lists of tokens, and new tokens."""
 
 from urllib.parse import urlencode
 
@@ -10,7 +10,7 @@ from litestar.response import Redirect, Template
 from gateway.admin.access import READING, WRITING
 from gateway.core.errors import ChangeRefused
 from gateway.core.pages.export_urls import build_snippets, variable_name
-from gateway.core.pages.permissions import Reach, as_given, excess, grantable, why_none
+from gateway.core.pages.permissions import AccessScope, as_given, excess_grants, grantable, why_none
 from gateway.core.pages.token_list import STATES, Listing, parse_listing, select
 from gateway.core.policies.model import Policy
 from gateway.core.tokens.admin_tokens import is_admin
@@ -30,7 +30,7 @@ from gateway.pages.forms import (
 from gateway.pages.sessions import Visitor
 
 LISTED_DAYS = 14
-"""Of usage beside each token: enough to see a weekend, and a job that has stopped."""
+"""Days of usage beside each token: enough to see a weekend, and a job that has stopped."""
 SENT_TWICE = (
     "This form was sent before, and the token that it asked for was made: look for it in the list. "
     "Its text is not shown again. Send the form once more for another token."
@@ -44,29 +44,29 @@ class TokenLists(Controller):
 
     @get(opt=READING)
     async def show(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
-        """The tokens of a project or an owner; for an operator all of a policy, or of all policies."""
+        """Show the tokens of a project or an owner; to an operator all of a policy, or of all policies."""
         query = request.query_params
-        reach = find_reach(pages, visitor, query.get("policy"), query.get("project"), query.get("owner"))
+        access = find_access(pages, visitor, query.get("policy"), query.get("project"), query.get("owner"))
         listing = parse_listing(*(query.get(name, "") for name in ("q", "state", "sort", "page")))
-        page = select(await pages.management.list_tokens(reach.policy, reach.project, reach.owner), listing)
+        page = select(await pages.management.list_tokens(access.policy, access.project, access.owner), listing)
         usage = await pages.usage.tokens_usage([view.identity for view in page.rows], LISTED_DAYS)
         return pages.render(
             "tokens.html",
             visitor,
-            reach=reach,
+            access=access,
             listing=listing,
             states=tuple(STATES),
             page=page,
             usage=usage,
             policies=visible_policies(pages, visitor),
-            policy=pages.set.policies.get(reach.policy or ""),
-            owner=await pages.management.show_owner(reach.policy or "", reach.owner) if reach.owner else None,
-            address=ListAddress(reach.policy or "", reach.project or "", reach.owner or "", listing),
+            policy=pages.set.policies.get(access.policy or ""),
+            owner=await pages.management.show_owner(access.policy or "", access.owner) if access.owner else None,
+            address=ListAddress(access.policy or "", access.project or "", access.owner or "", listing),
         )
 
     @post("/plan", opt=WRITING, status_code=200)
     async def change_plan(self, pages: GivenPages, visitor: GivenVisitor, form: GivenForm) -> Redirect:
-        """Gives an owner's tokens another plan, for their next request; an operator's to say."""
+        """Give an owner's tokens another plan, from their next request on; only operators may."""
         if not visitor.is_operator:
             raise PermissionDeniedException("Only an operator changes the plan of an owner.")
         policy, owner = pages.policy(text_of(form, "policy")), text_of(form, "owner")
@@ -80,33 +80,33 @@ class TokenLists(Controller):
 
     @get("/new", opt=READING)
     async def ask(self, request: Asking, pages: GivenPages, visitor: GivenVisitor) -> Template:
-        """The form for a new token; `bundle` ticks the scopes of one."""
+        """Show the form for a new token; `bundle` ticks the scopes of one."""
         query = request.query_params
-        policy, reach = find_scope(pages, visitor, query.get("policy"), query.get("project"), query.get("owner"))
+        policy, access = find_scope(pages, visitor, query.get("policy"), query.get("project"), query.get("owner"))
         bundle = policy.bundles.get(query.get("bundle", ""))
         form = TokenForm(
             name=query.get("name", ""),
             description=query.get("description", ""),
             expiry=query.get("expiry", ""),
             day=query.get("day", ""),
-            project=reach.project or "",
-            owner=reach.owner or "",
+            project=access.project or "",
+            owner=access.owner or "",
             scopes=bundle.scopes if bundle else (),
         )
         return await render_form(pages, visitor, policy, form)
 
     @post(opt=WRITING, status_code=200)
     async def create(self, pages: GivenPages, visitor: GivenVisitor, form: GivenForm) -> Template:
-        """Makes the token and shows its text, this once."""
+        """Create the token and show its text, this once."""
         asked = read_token_form(form)
-        policy, reach = find_scope(
+        policy, access = find_scope(
             pages, visitor, str(form.get("policy", "")), asked.project or None, asked.owner or None
         )
-        filled = msgspec.structs.replace(asked, project=reach.project or "", owner=reach.owner or "")
+        filled = msgspec.structs.replace(asked, project=access.project or "", owner=access.owner or "")
         try:
-            wanted = _bounded(build_request(filled, policy, int(pages.clock()), visitor.latest), policy, visitor)
+            request = _bounded(build_request(filled, policy, int(pages.clock()), visitor.latest), policy, visitor)
             await _check_first(pages, visitor, filled)
-            created = await pages.management.create_token(visitor.actor, policy.name, wanted)
+            created = await pages.management.create_token(visitor.actor, policy.name, request)
         except FormMistake as mistake:
             return await render_form(pages, visitor, policy, filled, mistake)
         except ChangeRefused as refusal:
@@ -116,30 +116,32 @@ class TokenLists(Controller):
 
 def find_scope(
     pages: Pages, visitor: Visitor, policy: str | None, project: str | None, owner: str | None
-) -> tuple[Policy, Reach]:
-    """The policy that is asked for, the first if none is, and the part of the visitor's reach; as `find_reach`."""
+) -> tuple[Policy, AccessScope]:
+    """Return the policy that is asked for, else the first, and the part of the visitor's access, as `find_access`."""
     names = visible_policies(pages, visitor)
     if not names:
         raise NotFoundException("There are no policies.")
-    reach = find_reach(pages, visitor, policy or names[0], project, owner)
-    return pages.policy(reach.policy or ""), reach
+    access = find_access(pages, visitor, policy or names[0], project, owner)
+    return pages.policy(access.policy or ""), access
 
 
-def find_reach(pages: Pages, visitor: Visitor, policy: str | None, project: str | None, owner: str | None) -> Reach:
-    """The part of the visitor's reach that is asked for; NotFoundException beyond it."""
-    reach = visitor.reach.narrowed(policy or None, project or None, owner or None)
-    if reach is None or reach.policy not in (None, *visible_policies(pages, visitor)):
+def find_access(
+    pages: Pages, visitor: Visitor, policy: str | None, project: str | None, owner: str | None
+) -> AccessScope:
+    """Return the part of the visitor's access that is asked for. Raise NotFoundException beyond it."""
+    access = visitor.access.narrowed(policy or None, project or None, owner or None)
+    if access is None or access.policy not in (None, *visible_policies(pages, visitor)):
         raise NotFoundException("There is nothing of yours at this address.")
-    return reach
+    return access
 
 
 def visible_policies(pages: Pages, visitor: Visitor) -> list[str]:
-    """The names of the policies whose tokens the visitor may see."""
-    return [name for name in sorted(pages.set.policies) if visitor.reach.policy in (None, name)]
+    """Return the names of the policies whose tokens the visitor may see."""
+    return [name for name in sorted(pages.set.policies) if visitor.access.policy in (None, name)]
 
 
 def group_scopes(policy: Policy) -> list[tuple[str, list[str]]]:
-    """Scopes by category, each in the policy's order; none that tokens of no plan could use."""
+    """Return scopes by category, each in the policy's order, without those that no plan allows."""
     groups: dict[str, list[str]] = {}
     usable = policy.usable_scopes()
     for name, scope in policy.scopes.items():
@@ -151,7 +153,7 @@ def group_scopes(policy: Policy) -> list[tuple[str, list[str]]]:
 async def render_form(
     pages: Pages, visitor: Visitor, policy: Policy, form: TokenForm, mistake: FormMistake | None = None
 ) -> Template:
-    """The form for a new token, with what is wrong with it. Each time it is shown it is another form."""
+    """Show the form for a new token, with the mistake. Each time it is shown, it has a new key."""
     owner = await pages.management.show_owner(policy.name, form.owner) if form.owner else None
     expiries = offer_expiries(int(pages.clock()), visitor.latest)
     form = msgspec.structs.replace(choose_offered(form, expiries), key=pages.random_text())
@@ -172,7 +174,7 @@ async def render_form(
 
 
 def render_created(pages: Pages, visitor: Visitor, policy: Policy, created: CreatedToken) -> Template:
-    """The page that shows a token's text, once."""
+    """Show a token's text, once."""
     snippets = (
         ()
         if is_admin(created.view.record)
@@ -193,17 +195,17 @@ async def _check_first(pages: Pages, visitor: Visitor, form: TokenForm) -> None:
         raise FormMistake("", SENT_TWICE)
 
 
-def _bounded(wanted: TokenRequest, policy: Policy, visitor: Visitor) -> TokenRequest:
-    """The same; FormMistake for more than the visitor can give."""
-    wanted = as_given(visitor.giver, wanted)
-    problem = why_none(policy, visitor.giver) or excess(policy, visitor.giver, wanted)
+def _bounded(request: TokenRequest, policy: Policy, visitor: Visitor) -> TokenRequest:
+    """Return the request with the visitor's bounds. Raise FormMistake for more than the visitor can grant."""
+    request = as_given(visitor.giver, request)
+    problem = why_none(policy, visitor.giver) or excess_grants(policy, visitor.giver, request)
     if problem:
         raise FormMistake("", problem)
-    return wanted
+    return request
 
 
 class ListAddress(msgspec.Struct, frozen=True):
-    """The address of a list, and of lists like it; without a policy it is of all."""
+    """The address of a list, and of similar lists; without a policy it is that of all."""
 
     policy: str
     project: str
@@ -211,7 +213,7 @@ class ListAddress(msgspec.Struct, frozen=True):
     listing: Listing
 
     def __call__(self, **changes: str | int) -> str:
-        """The address with these changes; another sort or filter begins with the first page."""
+        """Return the address with these changes; another sort or filter begins with the first page."""
         listing = self.listing
         values = {
             "policy": self.policy,

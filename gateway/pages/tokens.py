@@ -1,4 +1,4 @@
-"""One token: what is known of it, and its changes."""
+"""The pages of one token: what is known of it, and its changes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from gateway.admin.access import READING, WRITING
 from gateway.core.errors import ChangedMeanwhile, ChangeRefused
-from gateway.core.pages.permissions import excess, grantable, rotation_excess
+from gateway.core.pages.permissions import excess_grants, excess_grants_of_rotation, grantable
 from gateway.core.policies.model import Policy
 from gateway.core.quotas.model import Window
 from gateway.core.tokens.admin_tokens import ADMIN, is_admin
@@ -37,7 +37,7 @@ from gateway.pages.token_list import group_scopes, render_created
 
 HISTORY_LENGTH = 20
 MOST_MADE = 100
-"""Tokens made with one that a page counts: an admin token of a program can have made a million."""
+"""Tokens created with one that a page counts: an admin token of a program can have created a million."""
 SHOWN_DAYS = 30
 CHANGED = "Somebody changed this token in the meantime. What you see now is how it is; your change was not made."
 DONE = {
@@ -46,14 +46,14 @@ DONE = {
     "enabled": "The token is enabled again.",
     "revoked": "The token is revoked, for good. Its next request is refused.",
 }
-"""What a page says after a change, by the word in its address."""
+"""The notice after a change, by the word in the page's address."""
 IS_DONE: Mapping[str, Callable[[TokenView], bool]] = {
     "saved": lambda view: view.record.updated_at is not None,
     "disabled": lambda view: not view.record.is_active,
     "enabled": lambda view: view.record.is_active,
     "revoked": lambda view: view.is_revoked,
 }
-"""Addresses can be made up: only what is so is said."""
+"""Whether each notice is true: addresses can be made up."""
 
 
 class TokenPages(Controller):
@@ -65,13 +65,13 @@ class TokenPages(Controller):
     async def show(
         self, request: Asking, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str]
     ) -> Template:
-        """All that is known of the token, none of it secret."""
+        """Show all that is known of the token; nothing of it is secret."""
         view = await pages.token(visitor, identity)
         return await _render(pages, visitor, view, notice=_notice_of(view, request.query_params.get("done", "")))
 
     @get("/edit", opt=READING)
     async def ask_for_changes(self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str]) -> Template:
-        """The form with what the token is now."""
+        """Show the form with the token's current settings."""
         view = await pages.token(visitor, identity)
         return _render_edit(pages, visitor, view, _form_of(view))
 
@@ -79,7 +79,7 @@ class TokenPages(Controller):
     async def edit(
         self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
     ) -> Template | Redirect:
-        """Changes name, description, scopes and end; refused where another change came first."""
+        """Change name, description, scopes and expiry; refuse it if another change came first."""
         view, asked = await pages.token(visitor, identity), read_token_form(form)
         policy = pages.policy(view.record.policy)
         try:
@@ -99,17 +99,17 @@ class TokenPages(Controller):
 
     @get("/rotate", opt=READING)
     async def ask_for_rotation(self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str]) -> Template:
-        """The form for a successor."""
+        """Show the form for a successor."""
         return _render_rotate(pages, visitor, await pages.token(visitor, identity))
 
     @post("/rotate", opt=WRITING, status_code=200)
     async def rotate(
         self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
     ) -> Template:
-        """Makes a successor and shows its text, this once."""
+        """Create a successor and show its text, this once."""
         view = await pages.token(visitor, identity)
         policy, overlap = pages.policy(view.record.policy), text_of(form, "overlap")
-        problem = rotation_excess(policy, visitor.giver, view.record)
+        problem = excess_grants_of_rotation(policy, visitor.giver, view.record)
         if overlap not in OVERLAPS:
             problem = "Pick one of the times."
         if problem:
@@ -122,14 +122,14 @@ class TokenPages(Controller):
 
     @get("/revoke", opt=READING)
     async def ask_for_revocation(self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str]) -> Template:
-        """The question whether this is really meant."""
+        """Ask for a confirmation of the revocation."""
         return await _render_revoke(pages, visitor, await pages.token(visitor, identity))
 
     @post("/revoke", opt=WRITING, status_code=200)
     async def revoke(
         self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
     ) -> Template | Redirect:
-        """Ends the token for good, where its name was typed; with a tick also what was made with it."""
+        """Revoke the token for good, if its name was typed; with a tick also the tokens created with it."""
         view = await pages.token(visitor, identity)
         if text_of(form, "confirmation") != view.record.name.strip():
             problem = "What you typed is not the token's name. Nothing was changed."
@@ -144,25 +144,25 @@ class TokenPages(Controller):
     async def disable(
         self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
     ) -> Template | Redirect:
-        """Refuses the token's requests until it is enabled."""
+        """Refuse the token's requests until it is enabled."""
         return await _switch(pages, visitor, identity, text_of(form, "version"), is_active=False)
 
     @post("/enable", opt=WRITING, status_code=200)
     async def enable(
         self, pages: GivenPages, visitor: GivenVisitor, identity: FromPath[str], form: GivenForm
     ) -> Template | Redirect:
-        """Lets the token's requests pass again."""
+        """Accept the token's requests again."""
         return await _switch(pages, visitor, identity, text_of(form, "version"), is_active=True)
 
 
 def may_rotate(visitor: Visitor, view: TokenView) -> bool:
-    """Whether there is anything to rotate; of admin tokens each only itself (core/tokens/admin_tokens.py)."""
+    """Return whether the token can be rotated; an admin token only by itself (core/tokens/admin_tokens.py)."""
     is_others = is_admin(view.record) and view.identity != visitor.record.identity
     return view.state not in REFUSING_STATES and not view.record.successor and not is_others
 
 
 def _check_excess(policy: Policy, visitor: Visitor, change: TokenChange, view: TokenView) -> None:
-    problem = excess(policy, visitor.giver, change, view.record)
+    problem = excess_grants(policy, visitor.giver, change, view.record)
     if problem:
         raise FormMistake("", problem)
 
@@ -209,24 +209,24 @@ async def _render(
 
 
 async def _find_maker(pages: Pages, visitor: Visitor, made_by: str) -> TokenView | None:
-    """The token that made another one, within the visitor's reach."""
+    """Return the token that made another one, within the visitor's access."""
     maker = await pages.management.show_token(made_by) if made_by else None
-    return maker if maker is not None and visitor.reach.covers(maker.record) else None
+    return maker if maker is not None and visitor.access.covers(maker.record) else None
 
 
 async def _find_made(pages: Pages, visitor: Visitor, identity: str) -> list[TokenView]:
-    """What was made with a token, and with that, within the visitor's reach; of many so many that it is known."""
+    """Return the tokens made with a token, and with those, within the visitor's access; at most MOST_MADE + 1."""
     made = await pages.management.list_made(identity, MOST_MADE)
-    return [view for view in made if visitor.reach.covers(view.record)][: MOST_MADE + 1]
+    return [view for view in made if visitor.access.covers(view.record)][: MOST_MADE + 1]
 
 
 async def _find_windows(pages: Pages, view: TokenView) -> tuple[Window, ...]:
-    """Where the token stands in the quotas of its plan; none where that says nothing any more."""
+    """Return the state of the quotas of the token's plan; empty if it no longer matters."""
     policy = pages.set.policies.get(view.record.policy)
     if policy is None or view.state is TokenState.REVOKED:
         return ()
-    standing = await pages.tokens.standing(view.identity, identity_rule(policy), view.record.project)
-    return standing.windows if standing else ()
+    inspection = await pages.tokens.inspect(view.identity, identity_rule(policy), view.record.project)
+    return inspection.windows if inspection else ()
 
 
 def _form_of(view: TokenView) -> TokenForm:

@@ -1,11 +1,10 @@
-"""Whose request it is, before anything is looked up: one place for the public listener and the management API.
+"""Authenticate requests before anything is looked up: one place for the public listener and the management API.
 
 Rule: no other module turns the credential of a request into a digest, and no other counts a credential as a guess.
 """
 
 from gateway.adapters.ports import FailedCredentials
-from gateway.core.admission.decision import FAILED_CREDENTIALS
-from gateway.core.admission.outcomes import Refused
+from gateway.core.admission.decision import FAILED_CREDENTIALS, Refused
 from gateway.core.http.messages import RequestHead
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import Policy, Rule
@@ -14,7 +13,7 @@ from gateway.core.tokens.text import digest
 
 
 class Authenticator:
-    """Reads credentials. `failures` is the guard against guessing, None where it is off."""
+    """The reader of credentials. `failures` is the guard against guessing, None if it is off."""
 
     def __init__(self, failures: FailedCredentials | None, pepper: bytes) -> None:
         self._failures = failures
@@ -26,19 +25,22 @@ class Authenticator:
         if presented is Reason.MISSING_CREDENTIALS:
             return Refused(presented, rule)
         blocked_for = self._failures.retry_after(request.client) if self._failures else None
-        if blocked_for is not None:  # before it is known whether the credential would have been good
+        if blocked_for is not None:  # before the credential is checked
             return Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
         if isinstance(presented, Reason):
             return self.refuse(request, Refused(presented, rule))
         return digest(presented, self._pepper)
 
-    def read(self, request: RequestHead, policy: Policy) -> str | Reason:
-        """Return the same for a request that was authenticated before: it meets no guard, and is no guess."""
+    def read_digest(self, request: RequestHead, policy: Policy) -> str | Reason:
+        """Return the digest for a request that was authenticated before.
+
+        No guard applies, and it counts as no guess.
+        """
         presented = find_credential(request.fields, policy)
         return presented if isinstance(presented, Reason) else digest(presented, self._pepper)
 
     def refuse(self, request: RequestHead, refused: Refused) -> Refused:
-        """Return the refusal of a credential of which there is no token, and count it if it may be a guess."""
+        """Return the refusal of a credential for which no token exists, and count it if it may be a guess."""
         if self._failures is not None and refused.reason in FAILED_CREDENTIALS:
-            self._failures.note(request.client)
+            self._failures.record_failure(request.client)
         return refused

@@ -1,8 +1,8 @@
-"""Answers an authorised request from the cache, or has it fetched. Read exchange.py first, fetch.py after this.
+"""Answer an authorised request from the cache, or have it fetched. Read exchange.py first, and fetch.py after this.
 
-Order: plan with what the admission brought; reuse it, in the coding that the client prefers (fetch.py); else one
-request of all workers asks the backend, and the others wait for what it stores; a stale answer stands in while the
-backend fails.
+Order: plan with what the admission brought; reuse a stored response in the coding that the client prefers (fetch.py);
+else one request of all workers asks the backend, and the others wait for what it stores; if the backend fails, a stale
+response may answer.
 """
 
 import asyncio
@@ -14,67 +14,68 @@ import msgspec
 
 from gateway.adapters.ports import Fetches, Heads
 from gateway.adapters.redis import keys as redis_keys
-from gateway.adapters.streams import PIECE_BYTES, give_up
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.adapters.streams import PIECE_BYTES, close_unread
+from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.cache import keys
 from gateway.core.cache import reuse as cache_reuse
-from gateway.core.cache.fetch import Alone, Fetch, Landed, Lead, Turn
+from gateway.core.cache.backend_fields import read_selection
+from gateway.core.cache.fetch import Bypass, Fetch, FetchRole, Leader, Shared
 from gateway.core.cache.model import Export, decode_export
 from gateway.core.cache.reuse import Forward, Reuse, Unsatisfiable, plan_answer
-from gateway.core.cache.told import read_selection
 from gateway.core.errors import MemoryFull, UpstreamError
 from gateway.core.http.messages import RequestHead, Response, ResponseHead, field_value, without_fields
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import CacheRule, Policy, Rule
-from gateway.pipeline.fetch import Contents, Fetching
+from gateway.pipeline.fetch import ContentStore, UpstreamFetcher
 
 MAXIMUM_ROUNDS = 2
-"""How often a request waits for another one's fetch: once more where that brought another variant."""
+"""How often a request waits for another one's fetch: once more if that fetch brought another variant."""
 
 logger = logging.getLogger(__name__)
 
 
-class Retrieval:
-    """The cache in front of the backends. `counts` says how answers came about, for metrics.
+class ExportCache:
+    """The cache in front of the backends. `counts` counts for metrics how answers came about.
 
-    It is counted by words: hit, stale, stood-in or collapsed for what was given out; those of RFC 9211 2.2 for what the
-    backend was asked for; and what failed, such as store-refused.
+    Its keys are words: hit, stale, stood-in or collapsed for what the cache answered; those of RFC 9211 2.2 for what
+    the backend was asked for; and failures, such as store-refused.
     """
 
     def __init__(
         self,
-        contents: Contents,
-        fetching: Fetching,
+        content_store: ContentStore,
+        fetcher: UpstreamFetcher,
         fetches: Fetches,
         counts: Counter[str],
         heads: Heads | None = None,
     ) -> None:
         self.counts = counts
         self._heads = heads
-        self._contents = contents
-        self._fetching = fetching
+        self._content_store = content_store
+        self._fetcher = fetcher
         self._fetches = fetches
         self._refreshing: dict[str, asyncio.Task[None]] = {}
 
-    async def answer(
+    async def respond(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response | Refused:
-        """The response to an authorised request; raises UpstreamError where the backend gives none."""
+        """Return the response to an authorised request. Raise UpstreamError if the backend gives none."""
         if self._heads is not None:
             admission = await self._bring_heads(admission, self._heads)
         rule, facts = admission.rule, admission.facts
-        plan = plan_answer(admission, request, _decode(rule, facts.stored_heads), facts.stored_now)
+        now = facts.stored_now
+        plan = plan_answer(admission, request, _decode(rule, facts.stored_heads), now)
         if isinstance(plan, Reuse):
             if plan.detail == cache_reuse.REFRESHING:
                 self._refresh_behind(request, admission, plan.export)
-            reused = await self._reuse(request, admission, plan, facts.stored_now)
+            reused = await self._reuse(request, admission, plan, now)
             if reused is not None:
                 self.counts["stale" if plan.detail else "hit"] += 1
                 return reused
             plan = Forward("uri-miss", may_wait=True)
         if isinstance(plan, Unsatisfiable):
             return Refused(Reason.NOT_STORED, rule, facts)
-        if self._fetching.is_in_loop(request, rule.policy):  # before anybody waits for what waits for this
+        if self._fetcher.is_in_loop(request, rule.policy):  # before a request waits for one that waits for it
             return Refused(Reason.LOOP_DETECTED, rule, facts)
         if request.method == "HEAD" and rule.cache is not None and not request.upgrade:
             return await self._answer_as_get(request, admission)
@@ -82,11 +83,11 @@ class Retrieval:
             return await self._answer_as_get(request, admission)
         self.counts[plan.why] += 1
         if rule.cache is None or request.method != "GET" or request.upgrade:
-            return await self._fetching.pass_on(request, content, admission, plan.why)
+            return await self._fetcher.forward(request, content, admission, plan.why)
         return await self._retrieve(request, admission, rule.cache, plan)
 
     async def _bring_heads(self, admission: Authorized, heads: Heads) -> Authorized:
-        """The admission with what the exports' own Redis has stored, and its time."""
+        """Return the admission with what the exports' own Redis has stored, and that Redis' time."""
         name = export_name(admission)
         if name is None:
             return admission
@@ -95,24 +96,24 @@ class Retrieval:
         return msgspec.structs.replace(admission, facts=facts)
 
     async def _answer_as_get(self, request: RequestHead, admission: Authorized) -> Response | Refused:
-        """The answer to HEAD, or of a variant to who asks for another protocol: what GET would be answered.
+        """Answer HEAD, or a request for a variant that asks for another protocol, as GET would be answered.
 
-        Tag, length and the rest are those of what is stored (RFC 9110 9.3.2), and known when that is.
+        Tag, length and the other fields are those of the stored response (RFC 9110 9.3.2), if there is one.
         """
         fields = without_fields(request.fields, frozenset({b"range"}))
         whole = msgspec.structs.replace(request, method="GET", fields=fields, upgrade=b"")
-        answer = await self.answer(whole, None, admission)
+        answer = await self.respond(whole, None, admission)
         if request.method != "HEAD" or isinstance(answer, Refused):
             return answer
-        await give_up(answer.content)
+        await close_unread(answer.content)
         return msgspec.structs.replace(answer, content=b"")
 
     async def invalidate(self, request: RequestHead, policy: Policy, head: ResponseHead) -> None:
-        """See Fetching.invalidate, for an answer that did not come from here."""
-        await self._fetching.invalidate(request, policy, head)
+        """Invalidate what a write's answer from elsewhere has made wrong: see UpstreamFetcher.invalidate."""
+        await self._fetcher.invalidate(request, policy, head)
 
     async def close(self) -> None:
-        """Ends what is being refreshed behind the clients' backs."""
+        """Cancel the background revalidations."""
         tasks = list(self._refreshing.values())
         for task in tasks:
             task.cancel()
@@ -122,28 +123,31 @@ class Retrieval:
     async def _reuse(
         self, request: RequestHead, admission: Authorized, reuse: Reuse, now: int, content: bytes | None = None
     ) -> Response | None:
-        """The stored answer, None where its content is gone; `content` is at hand as it is, if at all."""
+        """Return the stored answer, or None if its content is gone.
+
+        `content` is the plain content if it is already at hand.
+        """
         if reuse.is_unmodified:
             return cache_reuse.build_reused(request, reuse, b"", now)
-        head, coding = reuse.export.head, cache_reuse.choose_coding(request, reuse, self._contents.offered)
+        head, coding = reuse.export.head, cache_reuse.choose_coding(request, reuse, self._content_store.offered)
         if not cache_reuse.needs_content(request, reuse):  # nothing is encoded for a HEAD; it may be already
-            encoded = self._contents.recall(export_name(admission), head, coding) if coding else b""
+            encoded = self._content_store.recall(export_name(admission), head, coding) if coding else b""
             return cache_reuse.build_reused(request, reuse, encoded, now, coding)
         name = export_name(admission)
         if head.length > PIECE_BYTES:
             is_part = field_value(request.fields, b"range") is not None
-            opened = await self._contents.open(name, head, coding, content, is_part=is_part)
+            opened = await self._content_store.open(name, head, coding, content, is_part=is_part)
             if opened is None:
                 return None
             return opened.build(lambda found, coding: cache_reuse.build_reused(request, reuse, found, now, coding))
         if content is None:
-            content = await self._contents.read(name, head, coding)
+            content = await self._content_store.read(name, head, coding)
         else:
-            content = await self._contents.encode(name, head, coding, content)
+            content = await self._content_store.encode(name, head, coding, content)
         return None if content is None else cache_reuse.build_reused(request, reuse, content, now, coding)
 
     async def _stand_in(self, request: RequestHead, admission: Authorized, plan: Forward) -> Response | None:
-        """The stale answer while the backend fails, if there is one that may be used for that."""
+        """Return the stale answer that may be used while the backend fails, or None."""
         now = admission.facts.stored_now
         reuse = cache_reuse.plan_stand_in(request, plan, now)
         response = await self._reuse(request, admission, reuse, now) if reuse else None
@@ -153,7 +157,7 @@ class Retrieval:
     async def _retrieve(
         self, request: RequestHead, admission: Authorized, cache: CacheRule, plan: Forward
     ) -> Response | Refused:
-        """What the backend answers, to this request or to another that wants the same; or what stands in for it."""
+        """Return the backend's answer to this or to another request for the same, or the stale answer in its place."""
         try:
             answer = await self._wait_or_fetch(request, admission, cache, plan)
         except UpstreamError as error:
@@ -164,7 +168,7 @@ class Retrieval:
         if isinstance(answer, Response) and cache_reuse.is_failure(answer.head.status):
             stand_in = await self._stand_in(request, admission, plan)
             if stand_in is not None:
-                await give_up(answer.content)
+                await close_unread(answer.content)
                 return stand_in
         return answer
 
@@ -172,36 +176,40 @@ class Retrieval:
         self, request: RequestHead, admission: Authorized, cache: CacheRule, plan: Forward
     ) -> Response | Refused:
         name = export_name(admission)
-        turn = await self._wait(request, admission, name, plan.why) if plan.may_wait and name is not None else Alone()
-        if isinstance(turn, Response):
-            return turn
-        if isinstance(turn, Alone) and turn.has_failed:
+        role = await self._wait(request, admission, name, plan.why) if plan.may_wait and name is not None else Bypass()
+        if isinstance(role, Response):
+            return role
+        if isinstance(role, Bypass) and role.has_failed:
             stand_in = await self._stand_in(request, admission, plan)
             if stand_in is not None:
                 return stand_in
-        lead = turn if isinstance(turn, Lead) else None
-        return await self._fetching.fetch(Fetch(request, admission, cache, name, plan.why, plan.stored, lead))
+        leader = role if isinstance(role, Leader) else None
+        return await self._fetcher.fetch(Fetch(request, admission, cache, name, plan.why, plan.stored, leader))
 
-    async def _wait(self, request: RequestHead, admission: Authorized, name: str, why: str) -> Response | Lead | Alone:
-        """The answer that another request's fetch has brought, or whose turn it is."""
+    async def _wait(
+        self, request: RequestHead, admission: Authorized, name: str, why: str
+    ) -> Response | Leader | Bypass:
+        """Return the answer that another request's fetch has brought, or else the role of this request."""
         rule, heads = admission.rule, admission.facts.stored_heads
         for _ in range(MAXIMUM_ROUNDS):
-            turn = await self._take_turn(request, admission, name, heads)
-            if not isinstance(turn, Landed):
-                return turn
-            heads = tuple(turn.heads)
-            again = plan_answer(admission, request, _decode(rule, heads), turn.now)
+            role = await self._take_role(request, admission, name, heads)
+            if not isinstance(role, Shared):
+                return role
+            heads = tuple(role.heads)
+            again = plan_answer(admission, request, _decode(rule, heads), role.now)
             if isinstance(again, Reuse):
                 collapsed = msgspec.structs.replace(again, collapsed=why)
-                shared = await self._reuse(request, admission, collapsed, turn.now, turn.content)
+                shared = await self._reuse(request, admission, collapsed, role.now, role.content)
                 if shared is not None:
                     self.counts["collapsed"] += 1
                     return shared
             if heads and not (isinstance(again, Forward) and again.why == "vary-miss"):
-                break  # else once more: it was another variant, or a purge came first
-        return Alone()
+                break  # else try again: it was another variant, or a purge came first
+        return Bypass()
 
-    async def _take_turn(self, request: RequestHead, admission: Authorized, name: str, heads: Sequence[bytes]) -> Turn:
+    async def _take_role(
+        self, request: RequestHead, admission: Authorized, name: str, heads: Sequence[bytes]
+    ) -> FetchRole:
         rule = admission.rule
 
         def suffices(stored: Sequence[bytes], now: int) -> bool:
@@ -213,7 +221,7 @@ class Retrieval:
         return await self._fetches.begin(name, selection, suffices)
 
     def _refresh_behind(self, request: RequestHead, admission: Authorized, export: Export) -> None:
-        """Asks the backend in the background (stale-while-revalidate, RFC 5861 3), once at a time."""
+        """Revalidate in the background (stale-while-revalidate, RFC 5861 3), one request at a time."""
         name, cache = export_name(admission), admission.rule.cache
         if name is None or cache is None or name in self._refreshing:
             return
@@ -224,11 +232,11 @@ class Retrieval:
     async def _refresh(self, fetch: Fetch, name: str) -> None:
         admission = fetch.admission
         try:
-            turn = await self._take_turn(fetch.request, admission, name, admission.facts.stored_heads)
-            if isinstance(turn, Lead):
-                answer = await self._fetching.fetch(msgspec.structs.replace(fetch, lead=turn))
+            role = await self._take_role(fetch.request, admission, name, admission.facts.stored_heads)
+            if isinstance(role, Leader):
+                answer = await self._fetcher.fetch(msgspec.structs.replace(fetch, leader=role))
                 if isinstance(answer, Response):
-                    await give_up(answer.content)
+                    await close_unread(answer.content)
         except (UpstreamError, MemoryFull) as error:
             logger.warning("request %s: a stale export could not be refreshed: %s", fetch.request.id, error)
         except Exception:
@@ -245,12 +253,12 @@ def _decode(rule: Rule, heads: Sequence[bytes]) -> list[Export]:
 
 
 def stored_export(request: RequestHead, admission: Authorized) -> Export | None:
-    """What is stored for the request, as the admission found it."""
+    """Return what is stored for the request, as the admission found it, or None."""
     return cache_reuse.select_export(_decode(admission.rule, admission.facts.stored_heads), request, admission)
 
 
 def export_name(admission: Authorized) -> str | None:
-    """The name under which the admission script looked for the export; None where it has none."""
-    cache, key = admission.rule.cache, admission.facts.export_key
-    who = keys.entitlement(cache, admission.record) if cache and key else ""
+    """Return the name under which the admission script looked for the export, or None if it has none."""
+    cache, key = admission.rule.cache, admission.facts.request.export_key
+    who = keys.entitlement(cache, admission.facts.record) if cache and key else ""
     return redis_keys.export(cache.shared_by, who, key) if cache and who else None

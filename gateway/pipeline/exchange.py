@@ -1,8 +1,8 @@
 """One request, from its head to its response. Start reading here.
 
-`authorize` is the first half: it serves the proxy, forward-auth and the plugin alike. `check` answers with it another
-proxy that asks; `answer` is the whole, and what cache and backend have to do with it is in cache.py. They order
-what core decides and adapters do; none of them knows HTTP servers or Redis.
+`authorize` is the first half, which the proxy, forward-auth and the plugin share. `check` uses it to answer another
+proxy. `handle` is the whole request; cache.py has what concerns the cache and the backend. They order what core decides
+and adapters do; none of them knows HTTP servers or Redis.
 """
 
 from asyncio import CancelledError
@@ -12,24 +12,21 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from gateway.adapters.admin_ports import Counting
+from gateway.adapters.admin_ports import UsageCounter
 from gateway.adapters.ports import (
     AccessLog,
     Admissions,
-    Flight,
+    InFlight,
     PolicySource,
-    Settlements,
+    QuotaRefunds,
     Streams,
 )
 from gateway.adapters.streams import PIECE_BYTES, Pieces
-from gateway.core.admission.decision import Allow, Asked, Deny, Facts, decide
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused, decide
 from gateway.core.admission.outcomes import (
-    Authorized,
-    Refused,
     add_token_state,
     build_access_record,
     build_refused,
-    refuse,
     refuse_options,
     refuse_unmatched,
     settle,
@@ -55,18 +52,17 @@ from gateway.core.http.messages import Ended, RequestHead, Response, ResponseHea
 from gateway.core.http.problems import PROBLEMS
 from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
-from gateway.core.masking import Masking
 from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.upstream.forwarding import build_last_hop, hops_left
-from gateway.core.variants.exchange_heads import build_options, find_wanted
+from gateway.core.variants.exchange_heads import build_options, find_variant
 from gateway.core.variants.model import InvalidOptions
 from gateway.pipeline.authenticator import Authenticator
-from gateway.pipeline.cache import Retrieval
+from gateway.pipeline.cache import ExportCache
 
 STORE_RETRY_SECONDS = 1
-"""Retry-After while Redis is away: the probe finds it back within a tenth of this."""
+"""Retry-After while Redis is away: the probe finds it within a tenth of this once it is back."""
 MEMORY_RETRY_SECONDS = 1
-"""Retry-After while too much content waits for clients: the next one of them may be done with its own at any time."""
+"""Retry-After while too much content waits for clients: any of them may finish at any time."""
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 UPSTREAM_REASONS: dict[type[UpstreamError], Reason] = {
     UpstreamUnreachable: Reason.UPSTREAM_UNREACHABLE,
@@ -79,16 +75,16 @@ UPSTREAM_REASONS: dict[type[UpstreamError], Reason] = {
 
 
 FindRule: TypeAlias = Callable[[], Rule | None]
-"""The rule of a request by the policies of the moment, for a caller that does not go by host, method and path alone."""
+"""Finds the rule of a request in the current policies, for a caller that matches by more than host, method and path."""
 
 
 class ProductApi(Protocol):
-    """Who answers rules with `manage`: management/product_api.py."""
+    """The part that answers rules with `manage`: management/product_api.py."""
 
-    async def answer(
+    async def handle(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response:
-        """The answer to a request that may pass; raises StoreUnavailable."""
+        """Return the answer to a request that may pass. Raise StoreUnavailable if Redis is away."""
         ...
 
 
@@ -99,13 +95,13 @@ class Exchange:
         self,
         policies: PolicySource,
         admissions: Admissions,
-        retrieval: Retrieval,
-        settlements: Settlements,
+        export_cache: ExportCache,
+        refunds: QuotaRefunds,
         streams: Streams,
         authenticator: Authenticator,
         access_log: AccessLog | None,
         clock: Callable[[], float],
-        counting: Counting | None = None,
+        usage_counter: UsageCounter | None = None,
         issuer: Issuer | None = None,
         product_api: ProductApi | None = None,
     ) -> None:
@@ -113,27 +109,23 @@ class Exchange:
         self._issuer = issuer
         self._policies = policies
         self._admissions = admissions
-        self._retrieval = retrieval
-        self._settlements = settlements
+        self._export_cache = export_cache
+        self._refunds = refunds
         self._streams = streams
         self._authenticator = authenticator
         self._access_log = access_log
         self._clock = clock
-        self._counting = counting
-
-    @property
-    def masking(self) -> Masking:
-        """What looks like a token of the policies of the moment."""
-        return self._policies.current.masking
+        self._usage_counter = usage_counter
 
     async def authorize(self, request: RequestHead, rule: Rule | None = None) -> Authorized | Refused:
-        """Whether the request may pass: one policy set, one rule, one credential, one round trip, one verdict.
+        """Decide if the request may pass: one policy set, one rule, one credential, one round trip, one verdict.
 
-        The rule is the one that matches, unless the caller has found it already. What is at fault meets none.
+        The matching rule is used unless the caller has found one already. A malformed request matches none.
         """
         if request.fault is not None:
             return Refused(request.fault)
-        policies = self._policies.current
+        answered, lesson = request.answered, request.lesson
+        policies = self._policies.current if answered is None else answered.policies
         segments = parse_path(request.path)
         if segments is None:
             reason = Reason.NO_MATCHING_RULE if asks_server(request) else Reason.MALFORMED_TARGET
@@ -144,67 +136,75 @@ class Exchange:
         presented = "" if rule.is_public else self._authenticator.authenticate(request, rule)
         if isinstance(presented, Refused):
             return presented
-        wanted = find_wanted(rule, request, segments)
-        key, lease = export_key(rule, request, wanted), self._settlements.lease_for(rule)
-        asked = Asked(rule, presented, key, rule.project_of(segments), request.client, lease)
-        facts_to_come = self._admissions.admit(asked)
+        variant = find_variant(rule, request, segments) if rule.variants is not None else None
+        key, project = export_key(rule, request, variant), rule.project_of(segments)
+        lease = "" if not rule.has_leases else self._refunds.new_lease() if answered is None else answered.lease
+        question = AdmissionRequest(rule, presented, key, project, request.client, lease, lesson is not None)
+        facts_to_come = self._admissions.admit(question, answered)
         try:
             facts = await facts_to_come
         except StoreUnavailable:
+            self._check_left(request, rule, None)
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
-        except CancelledError:  # Redis charges it all the same, so what comes of it is recorded
+        except CancelledError:  # Redis charges it all the same, so the result is recorded
             leave = partial(self._leave_unanswered, request, rule, _end_of(request))
-            self._admissions.tell(asked, facts_to_come, leave)
+            self._admissions.call_when_found(question, facts_to_come, leave)
             raise
-        verdict = decide(rule, facts)
-        if isinstance(verdict, Deny):
-            refused = refuse(rule, verdict)
-            return refused if facts.exists else self._authenticator.refuse(request, refused)
-        if isinstance(wanted, InvalidOptions):
-            return refuse_options(rule, facts, wanted)
-        return Authorized(rule, verdict.record, facts, wanted)
+        if answered is not None:
+            self._check_left(request, rule, facts)
+        if lesson is not None:
+            lesson.request, lesson.policies, lesson.facts = request, policies, facts
+        verdict = decide(facts)
+        if isinstance(verdict, Refused):
+            return verdict if facts.exists else self._authenticator.refuse(request, verdict)
+        if isinstance(variant, InvalidOptions):
+            return refuse_options(rule, facts, variant)
+        return verdict if variant is None else Authorized(rule, facts, variant)
 
-    async def answer(
+    async def handle(
         self,
         request: RequestHead,
         content: AsyncIterator[bytes] | None,
         rule: Rule | None = None,
         find_rule: FindRule | None = None,
     ) -> Response:
-        """The response to a request whose `content` is None where it has none.
+        """Return the response to a request; `content` is None if the request has none.
 
-        An answer that takes its time breaks off with StreamRevoked when another request for it would be refused.
+        A long answer is aborted with StreamRevoked if another request for it would be refused meanwhile.
         """
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
             own = build_server_options() if asks_server(request) else build_refused(request, admission)
             return self.finish(request, admission, own)
-        with self._settlements.in_flight(admission.rule, admission.facts) as flight:
-            try:
-                response = flight.until_sent(await self._answer(request, content, admission))
-            except (CancelledError, ClientGone) as error:
-                ended = Ended.CLIENT_GONE if isinstance(error, ClientGone) else _end_of(request)
-                self.leave(request, admission.rule, admission.facts, ended)
-                raise
+        try:
+            if admission.facts.request.lease:
+                with self._refunds.in_flight(admission.facts) as in_flight:
+                    response = in_flight.until_sent(await self._answer(request, content, admission))
+            else:
+                response = await self._answer(request, content, admission)
+        except (CancelledError, ClientGone) as error:
+            ended = Ended.CLIENT_GONE if isinstance(error, ClientGone) else _end_of(request)
+            self.leave(request, admission.rule, admission.facts, ended)
+            raise
         if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES:
             return response  # nearly all
         stream = Pieces(response.content) if isinstance(response.content, bytes) else response.content
-        asking = Asking(self._policies, request, find_rule, self._authenticator)
-        watched = self._streams.watch(admission.facts, asking, stream)
+        current_request = CurrentAdmissionRequest(self._policies, request, find_rule, self._authenticator)
+        watched = self._streams.watch(admission.facts, current_request, stream)
         return msgspec.structs.replace(response, content=watched)
 
     async def _answer(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized
     ) -> Response:
-        """The response to a request that may pass."""
+        """Return the response to a request that may pass."""
         own = find_own_answer(request, admission.rule) if request.method == "OPTIONS" else None
         if own is not None:
             return self.finish(request, admission, own)
         try:
             if admission.rule.manage is not None and self._product_api is not None:
-                response: Response | Refused = await self._product_api.answer(request, content, admission)
+                response: Response | Refused = await self._product_api.handle(request, content, admission)
             else:
-                response = await self._retrieval.answer(request, content, admission)
+                response = await self._export_cache.respond(request, content, admission)
         except StoreUnavailable:
             response = Refused(Reason.STORE_UNAVAILABLE, admission.rule, retry_after=STORE_RETRY_SECONDS)
         except MemoryFull:
@@ -220,7 +220,7 @@ class Exchange:
         return self.finish(request, admission, response)
 
     def _refuse_failure(self, admission: Authorized, error: UpstreamError) -> Refused:
-        detail = self.masking.mask(str(error)) if isinstance(error, BrokenDocument) else ""
+        detail = self._policies.current.masking.mask(str(error)) if isinstance(error, BrokenDocument) else ""
         return Refused(
             UPSTREAM_REASONS[type(error)],
             admission.rule,
@@ -231,57 +231,69 @@ class Exchange:
         )
 
     async def check(self, request: RequestHead, proxy: AskingProxy) -> Response:
-        """The answer to a proxy that passes the request on itself (forward-auth): 200 without content where it may."""
+        """Answer a proxy that passes the request on itself (forward-auth), with 200 and no content if it may pass."""
         admission = await self.authorize(request)
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
-        with self._settlements.in_flight(admission.rule, admission.facts):  # its end is nothing that we see
-            assertion = build_assertion(self._issuer, request, admission, request.target)
-            return self.finish(request, admission, build_allowed(proxy, admission, assertion))
+        self._release(admission.facts)  # the end of the request is not visible here
+        assertion = build_assertion(self._issuer, request, admission, request.target)
+        if request.lesson is not None:
+            request.lesson.is_check = not assertion
+        return self.finish(request, admission, build_allowed(proxy, admission, assertion))
 
     def refuse(
         self, request: RequestHead, reason: Reason, retry_after: int | None = None, lacking: str = ""
     ) -> Response:
-        """The answer to a request that met no rule: counted and recorded like any other."""
+        """Refuse a request that matched no rule, and count and record it like any other."""
         refused = Refused(reason, retry_after=retry_after, lacking=lacking)
         return self.finish(request, refused, build_refused(request, refused))
 
     async def permit(
         self, request: RequestHead, rule: Rule, find_rule: FindRule, end: Callable[[Reason], None]
     ) -> "Permission | Response":
-        """The permission to go on, for a caller that answers by itself, or the answer to who may not pass.
+        """Return a permission for a caller that answers by itself, or the refusal of a request that may not pass.
 
-        The request is in flight until the permission is closed. From `follow` on, `end` is called, once, if another
-        request would be refused.
+        The request is in flight until the permission is closed. After `follow`, `end` is called once if another request
+        would be refused.
         """
         admission = await self.authorize(request, rule)
         if isinstance(admission, Refused):
             return self.finish(request, admission, build_refused(request, admission))
-        flight = self._settlements.in_flight(rule, admission.facts)
-        flight.__enter__()
-        asking = Asking(self._policies, request, find_rule, self._authenticator)
-        return Permission(self, request, admission, flight, partial(self._streams.follow, admission.facts, asking, end))
+        in_flight = self._refunds.in_flight(admission.facts) if admission.facts.request.lease else None
+        current_request = CurrentAdmissionRequest(self._policies, request, find_rule, self._authenticator)
+        return Permission(
+            self, request, admission, in_flight, partial(self._streams.follow, admission.facts, current_request, end)
+        )
+
+    def _release(self, facts: AdmissionFacts) -> None:
+        """End a request in flight of whose answer nothing more is seen."""
+        if facts.request.lease:
+            with self._refunds.in_flight(facts):
+                pass
 
     async def begin(self, permission: "Permission", head: ResponseHead) -> Response:
-        """Settle and count an answer that its caller gives; what is stored of a write's target ends (RFC 9111 4.4)."""
+        """Settle and count an answer that the caller gives, and invalidate the target of a write (RFC 9111 4.4)."""
         request, admission = permission.request, permission.admission
-        await self._retrieval.invalidate(request, admission.rule.policy, head)
+        await self._export_cache.invalidate(request, admission.rule.policy, head)
         return self.finish(request, admission, Response(head, b""))
 
     def finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
-        """Settles what the request cost, counts it, and adds what every answer carries.
+        """Settle what the request cost, count it, and add the fields that every answer has.
 
-        The access record is written when whoever sends the answer notes its end.
+        The access record is written when the sender of the answer notes its end.
         """
         fields = response.head.fields
-        outcome = settle(outcome, response.head)
-        self._settlements.settle(outcome)
-        if self._counting is not None:
-            self._counting.note(outcome, response.head)
+        reserved, outcome = outcome, settle(outcome, response.head)
+        if outcome is not reserved:
+            self._refunds.refund(outcome)
+        if self._usage_counter is not None:
+            self._usage_counter.count_request(outcome, response.head)
         fields.append((b"x-request-id", request.id.encode()))
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))
         add_token_state(fields, outcome)
+        if request.lesson is not None:
+            request.lesson.outcome, request.lesson.response = outcome, response
         if self._access_log is None:
             return response
         return Response(
@@ -292,20 +304,25 @@ class Exchange:
             response.refused,
         )
 
-    def _leave_unanswered(self, request: RequestHead, rule: Rule, ended: Ended, facts: Facts | None) -> None:
-        """Takes in an admission whose client has left: what it holds is released."""
-        verdict = decide(rule, facts) if facts is not None else None
-        if isinstance(verdict, Allow):
-            with self._settlements.in_flight(rule, verdict.facts):
-                pass
+    def _leave_unanswered(self, request: RequestHead, rule: Rule, ended: Ended, facts: AdmissionFacts | None) -> None:
+        """Take in an admission whose client has left, and release what it holds."""
+        verdict = decide(facts) if facts is not None else None
+        if isinstance(verdict, Authorized):
+            self._release(verdict.facts)
         self.leave(request, rule, verdict.facts if verdict is not None else None, ended)
 
-    def leave(self, request: RequestHead, rule: Rule, facts: Facts | None, ended: Ended) -> None:
-        """Counts and records a request that is not answered: nobody is there. It stays charged."""
+    def _check_left(self, request: RequestHead, rule: Rule, facts: AdmissionFacts | None) -> None:
+        """Raise ClientGone if the client left while Redis was asked, and record that."""
+        if request.answered is not None and request.answered.is_left:
+            self._leave_unanswered(request, rule, Ended.CLIENT_GONE, facts)
+            raise ClientGone
+
+    def leave(self, request: RequestHead, rule: Rule, facts: AdmissionFacts | None, ended: Ended) -> None:
+        """Count and record a request that is not answered because its client is gone. It stays charged."""
         reason = Reason.CLIENT_GONE if ended is Ended.CLIENT_GONE else Reason.STOPPED
         outcome, head = Refused(reason, rule, facts), ResponseHead(PROBLEMS[reason].status, [])
-        if self._counting is not None:
-            self._counting.note(outcome, head)
+        if self._usage_counter is not None:
+            self._usage_counter.count_request(outcome, head)
         self._record(request, outcome, Response(head, b""), ended, 0, "")
 
     def _record(
@@ -327,41 +344,41 @@ class Exchange:
 
 
 class Permission:
-    """A request that may pass, and that whoever asked for it answers: see `Exchange.permit`."""
+    """The permission for one request, which the caller answers by itself: see `Exchange.permit`."""
 
     def __init__(
         self,
         exchange: Exchange,
         request: RequestHead,
         admission: Authorized,
-        flight: Flight,
+        in_flight: InFlight | None,
         follow: Callable[[], Callable[[], None]],
     ) -> None:
         self.request = request
         self.admission = admission
         self.sent_bytes = 0
-        """Of the answer's content, for its record."""
+        """Bytes of the answer's content, for its record."""
         self.is_complete = False
-        """Whether the answer was given to its end."""
+        """Whether the answer was complete."""
         self._exchange = exchange
-        self._flight = flight
+        self._in_flight = in_flight
         self._follow: Callable[[], Callable[[], None]] | None = follow
         self._forget: Callable[[], None] | None = None
         self._begun: Response | None = None
         self._is_closed = False
 
     async def begin(self, head: ResponseHead) -> ResponseHead:
-        """Return the head that the client gets: `head`, and what every answer carries."""
+        """Return the head that the client gets: `head` with the fields that every answer has."""
         self._begun = await self._exchange.begin(self, head)
         return self._begun.head
 
     def follow(self) -> None:
-        """Watch from now on whether another request would be refused, for what takes its time."""
+        """Watch from now on whether another request would be refused, for an answer that takes long."""
         if self._follow is not None:
             self._forget, self._follow = self._follow(), None
 
     def close(self, error: BaseException | None = None) -> None:
-        """End the request, with the error that ended it, if any; what never began was for a client that has left.
+        """End the request, with the error that ended it, if any. If no answer has begun, the client has left.
 
         A second call does nothing.
         """
@@ -370,8 +387,9 @@ class Permission:
         self._is_closed = True
         if self._forget is not None:
             self._forget()
-        self._follow = self._forget = None  # what they hold leads back here: only the garbage collector would end that
-        self._flight.__exit__(None, None, None)
+        self._follow = self._forget = None  # they refer back to this object, which would be a reference cycle
+        if self._in_flight is not None:
+            self._in_flight.__exit__(None, None, None)
         ended, why = self._find_end(error)
         if self._begun is None:
             self._exchange.leave(self.request, self.admission.rule, self.admission.facts, ended)
@@ -386,19 +404,19 @@ class Permission:
                 return end_of_refused(error.reason), error.reason
             case CancelledError():
                 return _end_of(self.request), ""
-            case OSError():  # what a server raises for a client that has left
+            case OSError():  # servers raise it if the client has left
                 return Ended.CLIENT_GONE, ""
         return Ended.INTERNAL_ERROR, ""
 
 
 def _end_of(request: RequestHead) -> Ended:
-    """How a request ends that is cancelled."""
+    """Return how a cancelled request ended."""
     is_gone = request.is_gone is None or request.is_gone()
     return Ended.CLIENT_GONE if is_gone else Ended.STOPPED
 
 
-class Asking:
-    """What an admission of a request would be asked by the policies of the moment: found anew when these change."""
+class CurrentAdmissionRequest:
+    """The question that an admission of the request would ask Redis; it is built again if the policies change."""
 
     def __init__(
         self, policies: PolicySource, request: RequestHead, find_rule: FindRule | None, authenticator: Authenticator
@@ -408,24 +426,24 @@ class Asking:
         self._find_rule = find_rule or self._match
         self._authenticator = authenticator
         self._found_in: PolicySet | None = None
-        self._found: Asked | Reason = Reason.NO_MATCHING_RULE
+        self._found: AdmissionRequest | Reason = Reason.NO_MATCHING_RULE
 
-    def __call__(self) -> Asked | Reason:
-        """What is asked, or the reason for which nobody would be."""
+    def __call__(self) -> AdmissionRequest | Reason:
+        """Return what to ask, or the reason for which any request would be refused."""
         if self._found_in is not self._policies.current:
             self._found_in = self._policies.current
             self._found = self._find()
         return self._found
 
-    def _find(self) -> Asked | Reason:
+    def _find(self) -> AdmissionRequest | Reason:
         rule = self._find_rule()
         if rule is None:
             return Reason.NO_MATCHING_RULE
         project = rule.project_of(parse_path(self._request.path) or ())
         if rule.is_public:
-            return Asked(rule, project=project)
-        presented = self._authenticator.read(self._request, rule.policy)
-        return presented if isinstance(presented, Reason) else Asked(rule, presented, project=project)
+            return AdmissionRequest(rule, project=project)
+        presented = self._authenticator.read_digest(self._request, rule.policy)
+        return presented if isinstance(presented, Reason) else AdmissionRequest(rule, presented, project=project)
 
     def _match(self) -> Rule | None:
         request = self._request
@@ -433,15 +451,15 @@ class Asking:
 
 
 def asks_server(request: RequestHead) -> bool:
-    """Whether the request is `OPTIONS *`: about the server, and so about nothing that a rule could match."""
+    """Return whether the request is `OPTIONS *`, which is about the server and matches no rule."""
     return request.path == "*" and request.method == "OPTIONS" and request.fault is None
 
 
 def build_server_options() -> Response:
-    """What the server as a whole can do (RFC 9110 9.3.7), for whoever asks; a rule may allow less."""
+    """Build the answer to `OPTIONS *`: what the server as a whole can do (RFC 9110 9.3.7); a rule may allow less."""
     return Response(ResponseHead(204, [(b"allow", METHODS), (b"cache-control", b"no-store")]), b"")
 
 
 def find_own_answer(request: RequestHead, rule: Rule) -> Response | None:
-    """The answer to an OPTIONS request that the backend is not asked for."""
+    """Return the gateway's own answer to an OPTIONS request, or None if the backend answers it."""
     return build_options(rule) or (build_last_hop() if hops_left(request) == 0 else None)

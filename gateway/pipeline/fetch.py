@@ -1,14 +1,13 @@
-"""Asks the backends: for an answer that is to be stored, or for one that is passed through. See pipeline/cache.py.
+"""Ask the backends, for an answer to store or to pass through. See pipeline/cache.py.
 
-Whatever becomes of a fetch, those who wait for it are told, as soon as it is known that there is nothing to wait for.
+However a fetch ends, the waiting requests are told as soon as it is known that there is nothing to wait for.
 
-The content of exports, as it is or in a content coding: from memory, from Redis, or encoded now. See pipeline/fetch.py.
-
-What is stored is encoded once for each coding that somebody prefers, and kept beside it for all workers. Two workers
-that need the same at the same moment may each do it: the bytes are the same.
+The content of exports, plain or in a content coding, comes from memory or Redis, or is encoded now. Stored content is
+encoded once for each coding that a client prefers, and kept beside it for all workers. Two workers that need the same
+coding at the same moment may each encode it: the bytes are equal.
 
 Rule: long content waits for its client only within what HeldBytes allows. Beyond that it is read from Redis as the
-client takes it, or the answer is MemoryFull.
+client takes it, or MemoryFull is raised.
 """
 
 import asyncio
@@ -22,13 +21,13 @@ import msgspec
 
 from gateway.adapters.ports import Exports, Fetches, Upstreams
 from gateway.adapters.streams import PIECE_BYTES, HeldBytes, HeldContent, Hold, SharedWork, collect
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.cache import invalidation, keys, storing
 from gateway.core.cache import reuse as cache_reuse
-from gateway.core.cache.fetch import Alone, Failed, Fetch, Landed, Shaped, Stored, Storing
+from gateway.core.cache.backend_fields import build_fields, build_whole_fields
+from gateway.core.cache.fetch import Bypass, Failed, Fetch, Shaped, Shared, Stored, Storing
 from gateway.core.cache.model import Export, StoredHead, build_export, encode_head
 from gateway.core.cache.reuse import Reuse, holds_for_origin, is_unmodified
-from gateway.core.cache.told import build_fields, build_whole_fields
 from gateway.core.errors import MemoryFull, StoreUnavailable, UpstreamError
 from gateway.core.http import content_coding
 from gateway.core.http.assertions import Issuer, build_assertion, rewritten
@@ -41,38 +40,38 @@ from gateway.core.upstream.links import publish
 from gateway.core.variants.exchange_heads import keep_directives
 
 HELD_BYTES = 64 * 1024 * 1024
-"""What a worker may hold unless it is said otherwise: as much as of exports that it remembers."""
+"""Bytes that a worker may hold by default: as many as of exports that it remembers."""
 
 Build: TypeAlias = Callable[[bytes | StoredStream, bytes], Response]
-"""Makes the answer of content and its coding."""
+"""Makes the answer from content and its coding."""
 
 
 class Encoder(Protocol):
-    """Content codings (RFC 9110 8.4.1)."""
+    """The content codings (RFC 9110 8.4.1)."""
 
     @property
     def offered(self) -> tuple[bytes, ...]:
-        """The names of the codings there are, the preferred first."""
+        """Return the names of the codings, the preferred one first."""
         ...
 
     async def encode(self, coding: bytes, content: bytes) -> bytes:
-        """The content in one of the offered codings, always the same bytes for the same content."""
+        """Return the content in one of the offered codings, always the same bytes for the same content."""
         ...
 
     async def decode(self, coding: bytes, encoded: bytes, limit: int) -> bytes | None:
-        """The content in one of these codings as it is; None where it is not in it, or has more bytes than `limit`."""
+        """Return the decoded content, or None if it is malformed or has more bytes than `limit`."""
         ...
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """Content for one answer, and the hold that it has on memory. An answer must be made of it, once."""
+    """Content for one answer, and the memory that is held for it. Exactly one answer must be built from it."""
 
     content: bytes | StoredStream
     coding: bytes
     hold: Hold | None = None
 
     def build(self, build: Build) -> Response:
-        """The answer, which holds what of the content is in it until that is sent."""
+        """Build the answer, which holds the memory of its content until that is sent."""
         hold = self.hold
         try:
             answer = build(self.content, self.coding)
@@ -85,8 +84,8 @@ class Opened(msgspec.Struct, frozen=True):
                 hold.release()
 
 
-class Contents:
-    """Reads and encodes. A coding is one of those `offered`, or empty for the content as it is."""
+class ContentStore:
+    """The reader and encoder of stored content. A coding is one of those `offered`, or empty for plain content."""
 
     def __init__(
         self, exports: Exports, encoder: Encoder, held: HeldBytes | None = None, counts: Counter[str] | None = None
@@ -99,11 +98,11 @@ class Contents:
         self._under_way: dict[tuple[str, bytes, bytes], asyncio.Task[bytes | None]] = {}
 
     def recall(self, name: str | None, head: StoredHead, coding: bytes) -> bytes | None:
-        """The content if this worker has it."""
+        """Return the content if this worker remembers it, else None."""
         return None if name is None else self._exports.recall(name, head.digest, coding)
 
     async def read(self, name: str | None, head: StoredHead, coding: bytes = b"") -> bytes | None:
-        """The content of a stored export, None where it is gone."""
+        """Return the content of a stored export, or None if it is gone."""
         if name is None:
             return None
         content = self._exports.recall(name, head.digest, coding)
@@ -123,10 +122,12 @@ class Contents:
         is_part: bool = False,
         spare: Hold | None = None,
     ) -> Opened | None:
-        """The content of a stored export for one answer, None where it is gone; raises MemoryFull.
+        """Return the content of a stored export for one answer, or None if it is gone.
 
-        It is `content` where that is at hand, which `spare` may be on already. An answer that is a part of it shares
-        its bytes with no other.
+        Raise MemoryFull if there is no room.
+
+        It is `content` if that is at hand; `spare` may be the memory that it holds already. An answer to a range
+        request shares its bytes with no other.
         """
         if head.length <= PIECE_BYTES:
             whole = await self._read_or_encode(name, head, coding, content)
@@ -155,7 +156,7 @@ class Contents:
     async def _open_stream(
         self, name: str | None, head: StoredHead, coding: bytes, content: bytes | None, spare: Hold | None
     ) -> Opened | None:
-        """The same where memory has no room for it: in the coding if it is stored so, else as it is."""
+        """Return the content as a stream if memory has no room: in the coding if it is stored so, else plain."""
         self._counts["memory-full"] += 1
         for one in dict.fromkeys((coding, b"")) if name is not None else ():
             stream = await self._exports.open(name or "", keys.variant_of(head), head.digest, one)
@@ -168,7 +169,7 @@ class Contents:
         raise MemoryFull("as much content waits for clients as this worker may hold")
 
     async def encode(self, name: str | None, head: StoredHead, coding: bytes, content: bytes) -> bytes:
-        """The content that is at hand, in the coding; it is stored under the name, or nowhere."""
+        """Return the content, which is at hand, in the coding; the encoded content is stored if there is a name."""
         if not coding:
             return content
         if name is not None:
@@ -179,13 +180,13 @@ class Contents:
         return await self._encoder.encode(coding, content)
 
     async def decode(self, coding: bytes, encoded: bytes, limit: int) -> bytes | None:
-        """The content of an answer that came encoded; None where it is broken, or longer than `limit`."""
+        """Return the decoded content of an answer, or None if it is malformed or longer than `limit`."""
         return await self._encoder.decode(coding, encoded, limit)
 
     async def _find_or_encode(self, name: str, head: StoredHead, coding: bytes, content: bytes | None) -> bytes | None:
         key = (name, head.digest, coding)
         work = self._under_way.get(key)
-        if work is None:  # the first to ask does it for all who come meanwhile
+        if work is None:  # the first request encodes it for all that come meanwhile
             work = self._under_way[key] = asyncio.create_task(self._do(name, head, coding, content))
             work.add_done_callback(lambda _: self._under_way.pop(key))
         return await asyncio.shield(work)
@@ -204,33 +205,33 @@ class Contents:
 
 
 LONG_BYTES = 1024 * 1024
-"""Content above this is hashed in a thread, which holds up nobody: a megabyte takes up to three milliseconds."""
+"""Content above this many bytes is hashed in a thread: a megabyte takes up to three milliseconds."""
 
 logger = logging.getLogger(__name__)
 
 
-class Shapes(Protocol):
-    """What answers in the place of a backend where a rule has variants."""
+class Variants(Protocol):
+    """The part that answers instead of the backend if a rule has variants."""
 
     async def shape(self, request: RequestHead, admission: Authorized, validators: Fields) -> Shaped | Refused:
-        """The variant, or 304 where `validators` name the document that it is made of; raises UpstreamError."""
+        """Return the variant, or 304 if `validators` name the document that it is made of. Raise UpstreamError."""
         ...
 
 
-class Fetching:
-    """The backends, and what is stored of their answers. What fails without failing a request is in `counts`.
+class UpstreamFetcher:
+    """The fetcher of the backends' answers, which it also stores. `counts` counts failures that fail no request.
 
-    `instance` tells this gateway from others, where its requests can come back to it (core/upstream/loops.py).
+    `instance` identifies this gateway, so that it detects its own requests in a loop (core/upstream/loops.py).
     """
 
     def __init__(
         self,
         exports: Exports,
-        contents: Contents,
+        content_store: ContentStore,
         fetches: Fetches,
         upstreams: Upstreams,
         counts: Counter[str],
-        shaping: Shapes | None = None,
+        variants: Variants | None = None,
         issuer: Issuer | None = None,
         instance: str = "",
     ) -> None:
@@ -238,48 +239,51 @@ class Fetching:
         self._instance = instance
         self._counts = counts
         self._exports = exports
-        self._contents = contents
+        self._content_store = content_store
         self._fetches = fetches
         self._upstreams = upstreams
-        self._shaping = shaping
+        self._variants = variants
         self._shared = SharedWork()
 
     async def fetch(self, it: Fetch) -> Response | Refused:
-        """The backend's answer, stored where it may be; raises UpstreamError where there is none."""
-        if it.lead is None or it.admission.rule.variants is None:
+        """Return the backend's answer, stored if it may be. Raise UpstreamError if there is none."""
+        if it.leader is None or it.admission.rule.variants is None:
             return await self._fetch(it)
-        return await self._shared.do(self._fetch(it))  # what is made here is made for others too
+        return await self._shared.do(self._fetch(it))  # requests for the same variant share the result
 
     async def close(self) -> None:
-        """Ends what is still made for clients that have left."""
+        """Cancel the work for clients that have left."""
         await self._shared.close()
 
     async def _fetch(self, it: Fetch) -> Response | Refused:
         try:
             return await self._ask(it)
         except UpstreamError as error:
-            if it.lead is not None:
-                self._fetches.end(it.lead, Failed(error))
+            if it.leader is not None:
+                self._fetches.end(it.leader, Failed(error))
             raise
         finally:
-            if it.lead is not None:
-                self._fetches.end(it.lead, Alone())
+            if it.leader is not None:
+                self._fetches.end(it.leader, Bypass())
 
     def is_in_loop(self, request: RequestHead, policy: Policy) -> bool:
-        """Whether the request was passed on under the policy before."""
+        """Return whether the request was passed on under this policy before."""
         return bool(self._instance) and loops.is_in_loop(request.fields, loops.build_mark(self._instance, policy.name))
 
-    async def pass_on(
+    async def forward(
         self, request: RequestHead, content: AsyncIterator[bytes] | None, admission: Authorized, why: str
     ) -> Response:
-        """The backend's answer as it comes; one to a write may end what is stored (RFC 9111 4.4)."""
+        """Return the backend's answer as it arrives.
+
+        An answer to a write may invalidate what is stored (RFC 9111 4.4).
+        """
         policy = admission.rule.policy
         answer = await self._send(request, admission, request.target, build_fields(request, admission), content)
         await self.invalidate(request, policy, answer.head)
         return _pass_through(answer, why)
 
     async def invalidate(self, request: RequestHead, policy: Policy, head: ResponseHead) -> None:
-        """Ends what is stored and what an answer to a write says is no longer true (RFC 9111 4.4, RFC 9875 3)."""
+        """Invalidate the stored responses that an answer to a write makes wrong (RFC 9111 4.4, RFC 9875 3)."""
         ended = invalidation.find_invalidated(policy, request, head)
         if not ended:
             return
@@ -290,14 +294,14 @@ class Fetching:
             logger.warning("request %s: stored exports could not be invalidated: %s", request.id, error)
 
     async def _ask(self, it: Fetch) -> Response | Refused:
-        """Asks for the whole answer, or whether the stored one is still good (RFC 9111 4.3)."""
+        """Ask for the whole answer, or if the stored one is still good (RFC 9111 4.3)."""
         kept: bytes | None = None
         validators: tuple[Field, ...] = ()
         if it.stored is not None and it.stored.head.validators:
-            kept = await self._contents.read(it.name, it.stored.head)
+            kept = await self._content_store.read(it.name, it.stored.head)
             validators = it.stored.head.validators if kept is not None else ()
-        if it.admission.rule.variants is not None and self._shaping is not None:
-            shaped = await self._shaping.shape(it.request, it.admission, validators)
+        if it.admission.rule.variants is not None and self._variants is not None:
+            shaped = await self._variants.shape(it.request, it.admission, validators)
             if isinstance(shaped, Refused):
                 return shaped
             answer = shaped.answer
@@ -322,7 +326,7 @@ class Fetching:
         fields: list[Field],
         content: AsyncIterator[bytes] | None,
     ) -> Response:
-        """What the policy's backend answers, in addresses that clients know."""
+        """Return the answer of the policy's backend, with its addresses translated to those that clients know."""
         upstream, inform = admission.rule.upstream, request.inform
 
         def translate(head: ResponseHead) -> ResponseHead:
@@ -338,14 +342,14 @@ class Fetching:
         return Response(translate(answer.head), answer.content)
 
     def _sign(self, request: RequestHead, admission: Authorized, target: str, fields: list[Field]) -> list[Field]:
-        """The fields with who asserts them, and with the mark by which this gateway would know them again."""
+        """Return the fields with the assertion of who asks, and with the mark by which this gateway detects a loop."""
         fields += build_assertion(self._issuer, request, admission, rewritten(admission, target))
         if self._instance:
             fields.append(loops.build_mark(self._instance, admission.rule.policy.name))
         return fields
 
     async def _take(self, it: Fetch, answer: Response) -> Response | Refused:
-        """A new answer: stored where nothing speaks against it, tagged where it is whole, else passed through."""
+        """Take a new answer: store it if nothing prevents that, tag it if it is whole, else pass it through."""
         rule, head = it.admission.rule, answer.head
         objection = storing.find_objection(rule, it.request, head, it.began_at)
         streams_through = storing.streams_through(rule, head)
@@ -353,7 +357,7 @@ class Fetching:
             await self._let_go(it, head, objection)
         if (objection is not None and head.status != 200) or streams_through:
             return _pass_through(answer, it.why, objection or "")
-        with self._contents.held.begin() as hold:
+        with self._content_store.held.begin() as hold:
             whole = await collect(answer.content, storing.maximum_bytes(rule), hold)
             if not isinstance(whole, bytes):
                 await self._let_go(it, head, None)
@@ -364,11 +368,11 @@ class Fetching:
     async def _take_whole(
         self, it: Fetch, head: ResponseHead, whole: bytes, objection: str | None, hold: Hold
     ) -> Response | Refused:
-        """A new answer that is all there; `hold` is on its content where that is long."""
+        """Take a new answer that is complete; `hold` is the memory of its content if that is long."""
         rule = it.admission.rule
         if content_coding.is_decodable(head.fields):
             coding, encoded = content_coding.find_coding(head.fields), whole
-            plain = await self._contents.decode(coding, encoded, storing.maximum_bytes(rule))
+            plain = await self._content_store.decode(coding, encoded, storing.maximum_bytes(rule))
             if plain is None:
                 await self._let_go(it, head, storing.BROKEN_CODING)
                 return _pass_through(Response(head, encoded), it.why, storing.BROKEN_CODING)
@@ -383,7 +387,7 @@ class Fetching:
         return await self._reply(it, export, whole, head, status, is_stored=stored == "stored", hold=hold)
 
     async def _freshen(self, it: Fetch, stored: StoredHead, content: bytes, answer: ResponseHead) -> Response | Refused:
-        """The stored answer, which is still good, with what the 304 says anew (RFC 9111 4.3.4)."""
+        """Return the stored answer, which is still good, updated with the fields of the 304 (RFC 9111 4.3.4)."""
         rule = it.admission.rule
         response = storing.freshened(stored, answer, it.began_at)
         made = storing.freshen_head(it.admission, it.request, stored, response, it.began_at)
@@ -404,16 +408,19 @@ class Fetching:
         is_stored: bool,
         hold: Hold | None = None,
     ) -> Response | Refused:
-        """What has been fetched, in the coding that the client prefers; who waits for it is not kept by that."""
+        """Return what was fetched in the coding that the client prefers.
+
+        Waiting requests do not wait for the encoding.
+        """
         if it.shaped is not None and not holds_for_origin(it.request.fields, export.head):
             return Refused(Reason.PRECONDITION_FAILED, it.admission.rule, it.admission.facts)
         reuse = Reuse(export, is_unmodified=is_unmodified(it.request.fields, export.head))
         if reuse.is_unmodified:
             return cache_reuse.build_fetched(it.request, reuse, b"", answer, status)
-        coding = cache_reuse.choose_coding(it.request, reuse, self._contents.offered)
+        coding = cache_reuse.choose_coding(it.request, reuse, self._content_store.offered)
         is_part = field_value(it.request.fields, b"range") is not None
         name = it.name if is_stored else None
-        opened = await self._contents.open(name, export.head, coding, content, is_part=is_part, spare=hold)
+        opened = await self._content_store.open(name, export.head, coding, content, is_part=is_part, spare=hold)
         if opened is None:
             raise ValueError("content that is at hand is never gone")
         return opened.build(
@@ -421,10 +428,10 @@ class Fetching:
         )
 
     async def _let_go(self, it: Fetch, head: ResponseHead, objection: str | None) -> None:
-        """Tells those who wait to go on by themselves, and ends what this answer has overtaken."""
+        """Let the waiting requests ask by themselves, and remove the stored response that this answer supersedes."""
         has_failed = cache_reuse.is_failure(head.status)
-        if it.lead is not None:
-            self._fetches.end(it.lead, Alone(has_failed))
+        if it.leader is not None:
+            self._fetches.end(it.leader, Bypass(has_failed))
         is_overtaken = head.status < 500 and objection not in storing.OF_ONE_REQUEST
         if it.stored is not None and it.name is not None and is_overtaken:
             await self._exports.remove(it.name, keys.variant_of(it.stored.head))
@@ -432,13 +439,16 @@ class Fetching:
     async def _store(
         self, it: Fetch, made: StoredHead, head: ResponseHead, content: bytes, *, is_new: bool
     ) -> Stored | None:
-        """Stores an answer, and gives it to those who wait, also where Redis did not take it. None: it has no name."""
+        """Store an answer, and share it with the waiting requests even if Redis did not store it.
+
+        Return None without a name.
+        """
         rule = it.admission.rule
         if it.name is None:
             return None
         raw = encode_head(made)
-        is_of_use = made.fresh_until > it.began_at  # to those who wait; else each has to ask by itself
-        who = keys.entitlement(it.cache, it.admission.record)
+        is_of_use = made.fresh_until > it.began_at  # for waiting requests; otherwise each has to ask by itself
+        who = keys.entitlement(it.cache, it.admission.facts.record)
         outcome = await self._exports.write(
             Storing(
                 policy=rule.policy.name,
@@ -451,18 +461,18 @@ class Fetching:
                 groups=keys.groups_of(rule, it.request, who, head.fields),
                 began_at=it.began_at,
                 keep_milliseconds=storing.keep_milliseconds(rule, head, it.began_at),
-                lead=it.lead if is_of_use else None,
+                leader=it.leader if is_of_use else None,
                 document=it.shaped.name if it.shaped is not None else "",
             )
         )
-        if it.lead is not None:
-            shared = Landed((), it.began_at) if outcome == "outdated" else Landed((raw,), it.began_at, content)
-            self._fetches.end(it.lead, shared if is_of_use else Alone())
+        if it.leader is not None:
+            shared = Shared((), it.began_at) if outcome == "outdated" else Shared((raw,), it.began_at, content)
+            self._fetches.end(it.leader, shared if is_of_use else Bypass())
         return outcome
 
 
 def _pass_through(answer: Response, why: str, detail: str = "") -> Response:
-    """An answer as it comes."""
+    """Return an answer as it arrives, with Cache-Status if `why` is given."""
     fields = build_response_fields(answer.head)
     if why:
         fields.append((b"cache-status", cache_reuse.build_cache_status_forwarded(why, is_stored=False, detail=detail)))

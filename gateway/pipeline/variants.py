@@ -1,7 +1,7 @@
-"""Makes the exports of a shaped rule from one document: it stands where a backend would. Read pipeline/fetch.py first.
+"""Make the exports of a rule with variants from one document, instead of a backend. Read pipeline/fetch.py first.
 
-Order: find the document as any other answer is found, in the cache or at the backend; say that a variant which was made
-of the same one is still good, or render it.
+Order: find the document as any other answer is found, in the cache or at the backend; answer 304 if the variant was
+made from the same document, or render it.
 """
 
 from typing import Protocol
@@ -9,8 +9,9 @@ from typing import Protocol
 import msgspec
 
 from gateway.adapters.ports import Exports
-from gateway.adapters.streams import collect, give_up
-from gateway.core.admission.outcomes import Authorized, Refused, refuse_options
+from gateway.adapters.streams import close_unread, collect
+from gateway.core.admission.decision import Authorized, Refused
+from gateway.core.admission.outcomes import refuse_options
 from gateway.core.cache import keys
 from gateway.core.cache.fetch import Shaped
 from gateway.core.cache.model import Export
@@ -26,27 +27,30 @@ from gateway.core.variants.exchange_heads import (
     document_rule,
 )
 from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, Variant
-from gateway.pipeline.cache import Retrieval, export_name, stored_export
+from gateway.pipeline.cache import ExportCache, export_name, stored_export
 
 
 class Renderer(Protocol):
-    """Makes variants of documents."""
+    """The renderer of documents."""
 
     async def render(self, content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions:
-        """The variant of the document in `content`; raises BrokenDocument. Other requests are not held up meanwhile."""
+        """Return the variant of the document in `content`.
+
+        Raise BrokenDocument. Rendering does not block other requests.
+        """
         ...
 
 
-class Shaping:
-    """See fetching.Shapes. `documents` finds documents, under rules of their own."""
+class VariantBuilder:
+    """The implementation of fetch.Variants. `documents` finds documents, under rules of their own."""
 
-    def __init__(self, documents: Retrieval, exports: Exports, renderer: Renderer) -> None:
+    def __init__(self, documents: ExportCache, exports: Exports, renderer: Renderer) -> None:
         self._documents = documents
         self._exports = exports
         self._renderer = renderer
 
     async def shape(self, request: RequestHead, admission: Authorized, validators: Fields) -> Shaped | Refused:
-        """The variant, or 304 where `validators` name its document; raises UpstreamError."""
+        """Return the variant, or 304 if `validators` name its document. Raise UpstreamError."""
         found = document_request(request)
         document, stored, name = await self._find(found, request, admission)
         if isinstance(document, Refused):
@@ -58,15 +62,15 @@ class Shaping:
             cache_status=_status_of(document) if stored else b"",
             name=name or "",
         )
-        if head.status != 200 or admission.wanted is None:
+        if head.status != 200 or admission.variant is None:
             return shaped
         if _names(validators, field_value(head.fields, b"etag")):
-            await give_up(document.content)
+            await close_unread(document.content)
             return msgspec.structs.replace(shaped, answer=build_unchanged(head))
         try:
-            made = await self._render(shaped.answer, request, admission, admission.wanted)
+            made = await self._render(shaped.answer, request, admission, admission.variant)
         except BrokenDocument:
-            if name is not None:  # the next request asks the backend whether it is still so
+            if name is not None:  # the next request revalidates the document
                 await self._exports.remove(name)
             raise
         return made if isinstance(made, Refused) else msgspec.structs.replace(shaped, answer=made)
@@ -74,21 +78,21 @@ class Shaping:
     async def _find(
         self, found: RequestHead, request: RequestHead, admission: Authorized
     ) -> tuple[Response | Refused, Export | None, str | None]:
-        """The document, what is stored of it where it comes from the cache, and its name there.
+        """Find the document, what is stored of it if it comes from the cache, and its name there.
 
-        What another request's fetch has brought may have been asked for before a purge that came before this one: it is
-        looked at again, and where it has ended, so is what was brought.
+        What another request's fetch has brought may have been requested before a purge that precedes this request. It
+        is looked up again, and dropped if it has been purged.
         """
         behind, name = await self._behind(found, request, admission)
-        document = await self._documents.answer(found, None, behind)
+        document = await self._documents.respond(found, None, behind)
         if isinstance(document, Refused):
             return document, None, name
         status = _status_of(document)
         if status.endswith(b"; collapsed"):
             behind, _ = await self._behind(found, request, admission)
             if not behind.facts.stored_heads:
-                await give_up(document.content)
-                document = await self._documents.answer(found, None, behind)
+                await close_unread(document.content)
+                document = await self._documents.respond(found, None, behind)
                 return document, None, name
         elif not status.startswith(b"gateway; hit"):
             return document, None, name
@@ -97,40 +101,46 @@ class Shaping:
     async def _behind(
         self, found: RequestHead, request: RequestHead, admission: Authorized
     ) -> tuple[Authorized, str | None]:
-        """The admission as one for the document, with what is stored of it (a round trip), and its name there."""
+        """Turn the admission into one for the document, with what is stored of it. Return its name there too.
+
+        This takes a round trip.
+        """
         rule = admission.rule
         whole = document_rule(rule, request)
-        facts = msgspec.structs.replace(admission.facts, stored_heads=(), export_key=keys.export_key(whole, found))
-        behind = Authorized(whole, admission.record, facts)
+        request_for = msgspec.structs.replace(
+            admission.facts.request, rule=whole, export_key=keys.export_key(whole, found)
+        )
+        facts = msgspec.structs.replace(admission.facts, request=request_for, stored_heads=())
+        behind = Authorized(whole, facts)
         name = export_name(behind)
         if name is not None and rule.cache is not None:
-            who = keys.entitlement(rule.cache, admission.record)
+            who = keys.entitlement(rule.cache, admission.facts.record)
             groups = keys.groups_of(rule, request, who, [])
             heads = await self._exports.document_heads(name, rule.policy.name, groups)
             facts = msgspec.structs.replace(facts, stored_heads=heads)
         return msgspec.structs.replace(behind, facts=facts), name
 
     async def _render(
-        self, document: Response, request: RequestHead, admission: Authorized, wanted: Variant
+        self, document: Response, request: RequestHead, admission: Authorized, variant: Variant
     ) -> Response | Refused:
         rule = admission.rule
         if rule.variants is None:
             raise ValueError(f"{rule.pattern.text} has no variants")
         if is_event_stream(document.head.fields):
-            await give_up(document.content)
+            await close_unread(document.content)
             raise BrokenDocument("$", "a stream of events is no document")
         content = await collect(document.content, MAXIMUM_DOCUMENT_BYTES)
         if not isinstance(content, bytes):
-            await give_up(content)
+            await close_unread(content)
             raise BrokenDocument("$", f"a document may have {MAXIMUM_DOCUMENT_BYTES} bytes, and this has more")
-        made = await self._renderer.render(content, rule.variants.form, wanted)
+        made = await self._renderer.render(content, rule.variants.form, variant)
         if isinstance(made, InvalidOptions):
             return refuse_options(rule, admission.facts, made)
-        return build_variant(rule, wanted, request, document.head, made)
+        return build_variant(rule, variant, request, document.head, made)
 
 
 def _status_of(answer: Response) -> bytes:
-    """Cache-Status as our own cache has it: the last one."""
+    """Return the Cache-Status of the gateway's own cache, which is the last one."""
     return b"".join(field_values(answer.head.fields, b"cache-status")[-1:])
 
 

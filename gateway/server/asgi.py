@@ -1,6 +1,6 @@
-"""Between ASGI and the gateway's own heads and contents: how Litestar is asked, which serves the gateway's addresses.
+"""Translate between ASGI and the gateway's own heads and contents, for Litestar, which serves the gateway's addresses.
 
-Its answers are small and there at once, so they are collected and sent like any other.
+Litestar's answers are small and complete at once, so they are collected and sent like any other response.
 """
 
 import asyncio
@@ -12,18 +12,18 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Rece
 
 from gateway.core.http.client_address import plain_address
 from gateway.core.http.messages import ContentStream, Ended, Field, Response, ResponseHead
-from gateway.server.requests import Received, RequestContent
+from gateway.server.requests import RawRequest, RequestContent
 from gateway.server.responses import ending_of
 
 HTTP_SCHEMES = {"ws": "http", "wss": "https"}
-"""What a WebSocket's scheme is before it is one (RFC 6455 4.1)."""
+"""The scheme that a WebSocket's request has before the upgrade (RFC 6455 4.1)."""
 
 
-def read_scope(scope: HTTPScope | WebSocketScope) -> Received:
-    """The head of a request that an ASGI application was given, also of a WebSocket's handshake.
+def read_scope(scope: HTTPScope | WebSocketScope) -> RawRequest:
+    """Return the head of a request from an ASGI scope, also of a WebSocket's handshake.
 
-    White space behind a value is no part of it (RFC 9110 5.5), but some servers leave it there. Test clients give no
-    raw path, or one with the query.
+    White space after a field value is not part of it (RFC 9110 5.5), but some servers leave it there. Test clients give
+    no raw path, or a raw path that includes the query.
     """
     peer = plain_address(scope["client"][0]) if scope["client"] else ""
     fields: list[Field] = [(name, value.rstrip(b" \t")) for name, value in scope["headers"]]
@@ -31,11 +31,14 @@ def read_scope(scope: HTTPScope | WebSocketScope) -> Received:
     if b"?" in path:
         path = path.partition(b"?")[0]
     method, scheme = str(scope.get("method", "GET")), scope["scheme"]
-    return Received(method, path, scope["query_string"], fields, peer, HTTP_SCHEMES.get(scheme, scheme))
+    return RawRequest(method, path, scope["query_string"], fields, peer, HTTP_SCHEMES.get(scheme, scheme))
 
 
-async def ask(application: ASGIApp, received: Received, content: RequestContent | None) -> Response:
-    """What an ASGI application answers; ClientGone where the client leaves before its content is complete."""
+async def ask(application: ASGIApp, raw: RawRequest, content: RequestContent | None) -> Response:
+    """Return the response of an ASGI application.
+
+    Raise ClientGone if the client leaves before its content is complete.
+    """
     status, fields, pieces = int(HTTPStatus.INTERNAL_SERVER_ERROR), list[Field](), list[bytes]()
 
     async def receive() -> HTTPReceiveMessage:
@@ -53,20 +56,20 @@ async def ask(application: ASGIApp, received: Received, content: RequestContent 
         elif message["type"] == "http.response.body":
             pieces.append(message["body"])
 
-    await application(cast(Any, _build_scope(received)), cast(Receive, receive), cast(Send, send))
+    await application(cast(Any, _build_scope(raw)), cast(Receive, receive), cast(Send, send))
     return Response(ResponseHead(status, fields), b"".join(pieces))
 
 
 async def reply(response: Response, send: Send, receive: Receive | None = None) -> None:
-    """Gives an ASGI server a response, and notes its end; raises what a stream raises that breaks off.
+    """Send a response through an ASGI server and record how it ended. Raise the error that aborts a stream.
 
-    A stream is given up when the client leaves, as `receive` tells: a server takes what is sent to nobody.
+    If `receive` reports that the client has left, the stream is closed, because servers drop what is sent after that.
     """
     ended, cause, sent = Ended.STOPPED, "", _Sent()
     try:
         await _send(response, send, receive, sent)
         ended = Ended.CLIENT_GONE if sent.is_left else Ended.COMPLETE
-    except OSError:  # what a server raises for a client that has left
+    except OSError:  # servers raise it if the client has left
         ended = Ended.CLIENT_GONE
         raise
     except Exception as error:
@@ -78,12 +81,12 @@ async def reply(response: Response, send: Send, receive: Receive | None = None) 
 
 
 class _Sent:
-    """What has become of an answer so far."""
+    """The progress of one answer."""
 
     bytes = 0
-    """Of its content, that were given to the server."""
+    """Bytes of content that were given to the server."""
     is_left = False
-    """Whether the client has left."""
+    """Return whether the client has disconnected."""
 
 
 async def _send(response: Response, send: Send, receive: Receive | None, sent: _Sent) -> None:
@@ -93,7 +96,7 @@ async def _send(response: Response, send: Send, receive: Receive | None, sent: _
         await send({"type": "http.response.body", "body": content, "more_body": False})
         sent.bytes = len(content)
         return
-    leaving = asyncio.create_task(_give_up_when_left(content, receive, sent)) if receive is not None else None
+    leaving = asyncio.create_task(_close_when_left(content, receive, sent)) if receive is not None else None
     try:
         async for piece in content:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -105,26 +108,26 @@ async def _send(response: Response, send: Send, receive: Receive | None, sent: _
         await content.aclose()
 
 
-async def _give_up_when_left(content: ContentStream, receive: Receive, sent: _Sent) -> None:
+async def _close_when_left(content: ContentStream, receive: Receive, sent: _Sent) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     sent.is_left = True
     await content.aclose()
 
 
-def _build_scope(received: Received) -> dict[str, Any]:
+def _build_scope(raw: RawRequest) -> dict[str, Any]:
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
-        "method": received.method,
-        "scheme": received.scheme,
-        "path": unquote(received.path.decode("latin-1")),
-        "raw_path": received.path,
-        "query_string": received.query,
+        "method": raw.method,
+        "scheme": raw.scheme,
+        "path": unquote(raw.path.decode("latin-1")),
+        "raw_path": raw.path,
+        "query_string": raw.query,
         "root_path": "",
-        "headers": received.fields,
-        "client": (received.peer, 0) if received.peer else None,
+        "headers": raw.fields,
+        "client": (raw.peer, 0) if raw.peer else None,
         "server": None,
         "state": {},
     }

@@ -1,17 +1,19 @@
-"""One connection to a client: its requests are answered one after the other, and whoever leaves is served no longer.
+"""One connection to a client. Requests are answered in order, and a request is cancelled if its client disconnects.
 
-This is below ASGI: a request is a head and its content, an answer is one write where it is all there. What uvicorn's
-own protocol does beyond that, for any application, costs as much as an admission (docs/decisions/0006).
+This works below ASGI: a request is a head and its content, and a complete answer is one write. What uvicorn's own
+protocol does beyond that, for any application, costs as much as an admission (docs/decisions/0006).
 
-When the other end of a connection has to have done something. All connections are looked through once a second:
-a timer for each request would cost more than all else that the server does with it.
+This module also enforces the deadlines of connections. It checks all connections once a second, because a timer for
+each request would cost more than everything else that the server does with it.
 """
 
 import asyncio
+import hashlib
 import logging
 import socket
 from collections import deque
 from collections.abc import Awaitable
+from contextlib import suppress
 from functools import partial
 from math import inf
 from typing import Any, Protocol, cast
@@ -20,17 +22,19 @@ import msgspec
 
 from gateway.adapters.ports import Clock
 from gateway.adapters.streams import PIECE_BYTES
-from gateway.core.errors import StreamRevoked
+from gateway.core.errors import ClientGone, StreamRevoked
 from gateway.core.http.client_address import LOCAL, plain_address
 from gateway.core.http.messages import Ended, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.http.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
-from gateway.server.requests import Received, RequestContent, RequestReader, Turn
+from gateway.core.recognition.lesson import Answered, Lesson
+from gateway.pipeline.recognition import Asking, Recognised, Recognition, is_candidate
+from gateway.server.requests import PendingRequest, RawRequest, RequestContent, RequestReader
 from gateway.server.responses import (
     CONTINUE,
     LAST,
     PLAIN,
-    Outgoing,
+    ResponseWriter,
     build_start,
     ending_of,
     id_of,
@@ -40,7 +44,7 @@ from gateway.server.responses import (
 )
 
 LOOK_SECONDS = 1.0
-"""How much later than its deadline a connection may be noticed."""
+"""Seconds between two checks of all deadlines: the most by which a connection can outlive its deadline."""
 NEVER = inf
 
 
@@ -48,15 +52,15 @@ class Expiring(Protocol):
     """A connection with a deadline."""
 
     deadline: float
-    """By the clock of Deadlines; NEVER while nothing is expected."""
+    """By the clock of Deadlines; NEVER if nothing is expected of the client."""
 
     def expire(self, now: float) -> None:
-        """The deadline has passed."""
+        """Act on the deadline, which has passed at `now`."""
         ...
 
 
 class Deadlines:
-    """The open connections. `clock` says when to look; without it, the event loop does."""
+    """The open connections and their deadlines. `clock` schedules the checks; by default the event loop does."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock
@@ -64,7 +68,7 @@ class Deadlines:
         self._is_looking = False
 
     def add(self, connection: Expiring) -> Clock:
-        """Looks at the connection's deadline from now on, which is by the clock that comes back."""
+        """Check the connection's deadline from now on, and return the clock that the deadline is measured by."""
         self._connections.add(connection)
         self._clock = self._clock or asyncio.get_running_loop()
         if not self._is_looking:
@@ -73,7 +77,7 @@ class Deadlines:
         return self._clock
 
     def discard(self, connection: Expiring) -> None:
-        """The connection is gone."""
+        """Forget a connection that is closed."""
         self._connections.discard(connection)
 
     def _wait(self, clock: Clock) -> None:
@@ -89,50 +93,59 @@ class Deadlines:
 
 
 HEAD_SECONDS = 10.0
-"""For a whole head, so that nobody holds connections by a byte now and then; HAProxy's usual value."""
+"""Seconds for a whole head, as HAProxy usually has. A client cannot hold a connection with a byte now and then."""
 IDLE_SECONDS = 75.0
-"""Between requests, as nginx: longer than load balancers keep one (60 s), so that we do not end it under them."""
+"""Seconds between requests, as nginx: longer than load balancers keep a connection (60 s), so that they close first."""
 CONTENT_SECONDS = 60.0
-"""For the next piece of content that a backend waits for, as nginx."""
+"""Seconds for the next piece of content that a backend waits for, as nginx."""
 STALLED_SECONDS = 60.0
-"""For a client to take anything at all of what waits for it, as nginx."""
+"""Seconds for a client to read some of what waits for it, as nginx."""
 LINGER_SECONDS = 2.0
-"""For a client to see its answer while it still sends what nobody wants (RFC 9112 9.6)."""
+"""Seconds for a client to read its answer while it still sends content that is discarded (RFC 9112 9.6)."""
 ASK_SECONDS = 2.0
-"""After a client has closed its side, until it is asked whether it is there, and then until it is looked at again."""
+"""Seconds after a client has closed its side until it is probed, and then until the result is checked."""
 HALF_CLOSED_SECONDS = 5.0
-"""For which an answer to such a client may pause: nothing but more of it could tell whether anybody is there."""
+"""Seconds for which an answer to such a client may pause. Only more data would show whether it is still there."""
 REVOKED = build_close(POLICY_VIOLATION, "invalid_token")
-"""The last frame of a WebSocket whose token may no longer have it; it says no more than refusals do."""
+"""The close frame of a WebSocket whose token was revoked; it says no more than a refusal does."""
 STOPPING = build_close(GOING_AWAY)
-"""The last frame of one that is open when a stop has waited long enough."""
+"""The close frame of a WebSocket that is still open when the stop's grace period ends."""
 
 logger = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """What answers requests: the "application" that uvicorn loads."""
+    """The part that answers requests: the "application" that uvicorn loads."""
 
     @property
     def deadlines(self) -> Deadlines: ...
 
-    def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
-        """The response to a request, or to one at fault; `content` is None where it has none.
+    @property
+    def recognition(self) -> Recognition | None:
+        """What answers requests whose bytes were seen before; None: nothing does."""
+        ...
 
-        So many requests are under way with it.
+    def may_take(self, in_progress: int) -> bool:
+        """Return whether one more request may go on beside so many."""
+        ...
+
+    def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+        """Return the response to a request, also to a malformed one.
+
+        `content` is None if the request has none. `in_progress` counts the requests of the worker, this one included.
         """
         ...
 
 
 class Loaded(Protocol):
-    """What is needed of `uvicorn.Config`."""
+    """The part of `uvicorn.Config` that a connection uses."""
 
     loaded_app: Any
     """The Listener."""
 
 
 class ServerState(Protocol):
-    """What is needed of uvicorn's server. Before it ends, it calls `shutdown` of the connections and waits for all."""
+    """The part of uvicorn's server that a connection uses. On a stop, it calls `shutdown` of all connections."""
 
     connections: set[Any]
     tasks: set[asyncio.Task[None]]
@@ -140,7 +153,7 @@ class ServerState(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """uvicorn's `http`. Its server passes all arguments by their names."""
+    """The protocol class that uvicorn's setting `http` names. uvicorn's server passes all arguments by name."""
 
     def __init__(self, config: Loaded, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
         self.deadline = NEVER
@@ -150,36 +163,63 @@ class Connection(asyncio.Protocol):
         self._clock: Clock
         self._transport: asyncio.Transport
         self._reader: RequestReader
-        self._outgoing: Outgoing
-        self._turns: deque[Turn] = deque()
+        self._writer: ResponseWriter
+        self._pending: deque[PendingRequest] = deque()
         """Requests that wait for the answer before theirs."""
         self._task: asyncio.Task[None] | None = None
-        self._terms = PLAIN
+        self._options = PLAIN
         self._is_lost = False
         self._is_half_closed = False
-        """The client sends no more, and may still read."""
+        """Whether the client sends no more, and may still read."""
         self._is_asked = False
-        """Whether it is there, since then."""
-        self._is_held = False
-        """The content of a request comes faster than its backend takes it."""
+        """Whether the client was probed since it closed its side."""
+        self._is_paused = False
+        """Whether reading is paused, because content arrives faster than the backend takes it."""
+        self._recognition: Recognition | None = self._listener.recognition
+        self._hasher: hashlib.blake2b
+        self._origin = ("", "")
+        """The address of the other end, and the scheme."""
+        self._asking: Asking | None = None
+        """The recognised request that is being answered, or was answered and is not all sent."""
+        self._recognised: Recognised | None = None
+        """Its answer, while that is being sent."""
+        self._asked_bytes = b""
+        self._later = b""
+        """What has arrived behind it."""
+        self._is_stopping = False
+        """The server stops: the connection ends with the present answer."""
         self._unsent_bytes = 0
         self._seen_bytes = 0
-        """Of an answer to a client that has closed its side, when that was looked at last."""
+        """Bytes of the answer that were sent at the last check of a client that has closed its side."""
 
-    # -- what the event loop and the server call
+    # -- callbacks of the event loop and the server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._outgoing = Outgoing(self._transport, self._await_client)
+        self._writer = ResponseWriter(self._transport, self._await_client)
         address = plain_address(_address_of(self._transport))
         scheme = "https" if self._transport.get_extra_info("sslcontext") else "http"
         make_content = partial(RequestContent, self)
         self._reader = RequestReader(address, scheme, self._take, make_content, self._inform, self.is_gone)
+        self._origin = (address, scheme)
+        if self._recognition is not None:
+            self._hasher = self._recognition.hasher(address, scheme)
         self._server.connections.add(self)
         self._clock = self._listener.deadlines.add(self)
         self.deadline = self._clock.time() + HEAD_SECONDS
 
     def data_received(self, data: bytes) -> None:
+        if self._asking is not None:
+            self._later += data
+            self._transport.pause_reading()
+        elif self._recognition is None or self._task is not None or not is_candidate(data):
+            self._read(data)
+        elif self._reader.is_between and not (self._is_half_closed or self._pending):
+            self._recognise(data, self._recognition)
+        else:
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
         reader = self._reader
         was_in_head = reader.is_in_head
         reader.feed(data)
@@ -187,51 +227,58 @@ class Connection(asyncio.Protocol):
             self.deadline = self._clock.time() + HEAD_SECONDS
 
     def eof_received(self) -> bool:
-        """The client sends no more. It is answered all the same: it may have closed its own side only (RFC 9293 3.6).
+        """Keep answering if the client has closed its own side only (RFC 9293 3.6). Return whether that is so.
 
-        What closes both sides looks the same until it is sent something.
+        A client that has closed both sides looks the same until the gateway sends it something.
         """
-        if self._task is None or self._outgoing.tunnel is not None or not self._transport.can_write_eof():
+        is_idle = self._task is None and self._asking is None
+        if is_idle or self._writer.tunnel is not None or not self._transport.can_write_eof():
             return False
         self._is_half_closed = True
-        self._seen_bytes = self._outgoing.sent_bytes
+        self._seen_bytes = self._writer.sent_bytes
         content = self._reader.content
         if content is not None and not content.is_complete:
-            content.break_off()
+            content.truncate()
         self._rest()
         return True
 
     def is_gone(self) -> bool:
-        """Whether the client has left."""
+        """Return whether the client has disconnected."""
         return self._is_lost
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
         self._listener.deadlines.discard(self)
         self._is_lost = True
-        self._turns.clear()
-        if self._outgoing.tunnel is not None and self._reader.content is not None:
-            self._reader.content.break_off()  # what came before the end is still passed on
+        self._pending.clear()
+        if self._writer.tunnel is not None and self._reader.content is not None:
+            self._reader.content.truncate()  # the content that came before the end is still passed on
         elif self._task is not None:
             self._task.cancel()
+        if self._recognised is not None and self._recognition is not None:
+            self._recognition.record(self._recognised, Ended.CLIENT_GONE)
+            self._asking = self._recognised = None
         self._reader.forget()
         self.resume_writing()
 
     def pause_writing(self) -> None:
-        self._outgoing.pause()
+        self._writer.pause()
 
     def resume_writing(self) -> None:
-        self._outgoing.resume()
+        self._writer.resume()
+        if self._recognised is not None:
+            self._end_recognised(self._recognised)
 
     def shutdown(self) -> None:
-        """The server stops: what is under way goes on, until it ends or the server cancels it."""
-        if self._task is None:
+        """Prepare for the server's stop: a request in progress goes on until it ends or the server cancels it."""
+        self._is_stopping = True
+        if self._task is None and self._asking is None:
             self._transport.close()
         else:
-            self._terms = msgspec.structs.replace(self._terms, stays_open=False)
+            self._options = msgspec.structs.replace(self._options, stays_open=False)
 
     def expire(self, now: float) -> None:
-        """The client has not done in time what it should have."""
+        """Act on a deadline that the client has missed."""
         unsent = self._transport.get_write_buffer_size()
         if unsent and (unsent < self._unsent_bytes or not self._unsent_bytes):
             self._unsent_bytes, self.deadline = unsent, now + STALLED_SECONDS
@@ -239,66 +286,67 @@ class Connection(asyncio.Protocol):
             reset(self._transport)
         elif self._is_half_closed and self._task is not None:
             self._look_for_client()
-        elif self._outgoing.has_begun or (self._task is None and not self._reader.is_in_head):
+        elif self._asking is not None:
+            return  # Redis answers in bounded time, and what is not sent yet is looked at above
+        elif self._writer.has_begun or (self._task is None and not self._reader.is_in_head):
             self._transport.close()
         elif self._task is None:
             self._reader.refuse(Reason.REQUEST_TIMEOUT)
         elif self._reader.content is not None:
-            self._reader.content.break_off(Reason.REQUEST_TIMEOUT)
+            self._reader.content.truncate(Reason.REQUEST_TIMEOUT)
 
     def _look_for_client(self) -> None:
-        """Makes a client show that has closed both sides: it resets the connection when it is sent something."""
-        sent_bytes = self._outgoing.sent_bytes
-        if is_reset(self._transport) or (self._outgoing.has_begun and sent_bytes == self._seen_bytes):
+        """Probe a client that may have closed both sides: it resets the connection if it receives something."""
+        sent_bytes = self._writer.sent_bytes
+        if is_reset(self._transport) or (self._writer.has_begun and sent_bytes == self._seen_bytes):
             self._transport.abort()
-        elif not (self._outgoing.has_begun or self._is_asked or self._terms.is_http_1_0):
+        elif not (self._writer.has_begun or self._is_asked or self._options.is_http_1_0):
             self._is_asked = True
             self._transport.write(CONTINUE)  # any client takes it before its answer (RFC 9110 15.2)
         self._seen_bytes = sent_bytes
         self._rest()
 
     def _rest(self) -> None:
-        """Nothing is expected of the client but that it is there."""
-        seconds = HALF_CLOSED_SECONDS if self._outgoing.has_begun else ASK_SECONDS
+        """Set the deadline for a client of which nothing is expected but that it is still there."""
+        seconds = HALF_CLOSED_SECONDS if self._writer.has_begun else ASK_SECONDS
         self.deadline = self._clock.time() + seconds if self._is_half_closed else NEVER
 
     # -- requests, in their order
 
-    def _take(self, turn: Turn) -> None:
-        if self._task is None and not self._turns:
-            self._begin(turn)
+    def _take(self, pending: PendingRequest) -> None:
+        if self._task is None and not self._pending:
+            self._begin(pending)
         else:
-            self._turns.append(turn)
+            self._pending.append(pending)
             self._set_reading()
 
-    def _begin(self, turn: Turn) -> None:
-        self._terms = turn[2]
-        self._outgoing.expect()
+    def _begin(self, pending: PendingRequest) -> None:
+        options = pending[2]
+        self._options = msgspec.structs.replace(options, stays_open=False) if self._is_stopping else options
         self.deadline = NEVER
         if self._is_half_closed:
             self._rest()
-        self._task = self._loop.create_task(self._serve(turn[0], turn[1]))
+        self._task = self._loop.create_task(self._serve(pending[0], pending[1]))
 
-    async def _serve(self, received: Received, content: RequestContent | None) -> None:
+    async def _serve(self, raw: RawRequest, content: RequestContent | None) -> None:
         response: Response | None = None
         is_answered = False
         ended, cause = Ended.STOPPED, ""
         last_frame = b""
-        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets nowhere else
+        self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets no further
         try:
-            response = await self._listener.answer(received, content, len(self._server.tasks))
-            if content is not None and (content.awaits_invitation or content.fault is not None):
-                # Whether the rest comes, and where it ends, cannot be told any more.
-                self._terms = msgspec.structs.replace(self._terms, stays_open=False)
-            if (
-                isinstance(response.content, bytes)
-                and len(response.content) <= PIECE_BYTES
-                and self._outgoing.may_write
-            ):
-                self._outgoing.send_whole(response.head, response.content, self._terms)  # nearly all, without a detour
+            response = await self._listener.handle_request(raw, content, self._in_progress)
+            if content is not None and (content.awaits_continue or content.fault is not None):
+                # It is unknown whether the rest of the content comes, and where it ends.
+                self._options = msgspec.structs.replace(self._options, stays_open=False)
+            if isinstance(response.content, bytes) and len(response.content) <= PIECE_BYTES and self._writer.may_write:
+                sent = self._writer.send_whole(response.head, response.content, self._options)  # nearly all
+                self._learn(raw.lesson, response, sent)
             else:
-                await self._outgoing.send(response.head, response.content, self._terms)
-            await self._outgoing.drain()  # in progress until the client has it: so there is a limit to all that waits
+                self._learn(raw.lesson, response, b"")
+                await self._writer.send(response.head, response.content, self._options)
+            if not self._writer.may_write:
+                await self._writer.drain()  # in progress until the client has it: so what waits has a limit
             is_answered = True
             ended = Ended.COMPLETE
             if self._is_half_closed or self._is_lost:
@@ -311,67 +359,69 @@ class Connection(asyncio.Protocol):
         except Exception as error:
             ended, cause = ending_of(error)
             last_frame = REVOKED if isinstance(error, StreamRevoked) else b""
-            _tell(ended, error, response)
+            _log_aborted(ended, error, response)
         finally:
             self._server.tasks.discard(cast(Any, self._task))
             self._task = None
+            if raw.lesson is not None:
+                raw.lesson.clear_out()
             if response is not None and response.note_end is not None:
-                response.note_end(ended, self._outgoing.sent_bytes, cause)
+                response.note_end(ended, self._writer.sent_bytes, cause)
             if not self._is_lost:
-                self._end_turn(received, content, is_answered, last_frame)
+                self._finish_request(raw, content, is_answered, last_frame)
 
     async def _find_end(self) -> Ended:
-        """How an answer ended that was sent to the end, but perhaps to nobody."""
+        """Return how an answer ended that was sent to its end; the client may have left without reading it."""
         if self._is_lost:  # a tunnel's end, which is not cancelled
             return Ended.CLIENT_GONE
         return self._note_refused() if await was_refused(self._transport) else Ended.COMPLETE
 
     def _note_refused(self) -> Ended:
-        """Nobody was there for an answer that was sent."""
-        self._outgoing.sent_bytes = 0
+        """Record that the client was gone before it received the answer."""
+        self._writer.sent_bytes = 0
         return Ended.CLIENT_GONE
 
     def _inform(self, head: ResponseHead) -> None:
-        """An interim answer to the request that is being served, dropped where it comes too late (RFC 9110 15.2)."""
-        outgoing = self._outgoing
-        if self._task is not None and not self._is_lost and not outgoing.has_begun and outgoing.may_write:
+        """Send an interim response to the current request, or drop it if it comes too late (RFC 9110 15.2)."""
+        writer = self._writer
+        if self._task is not None and not self._is_lost and not writer.has_begun and writer.may_write:
             self._transport.write(build_start(head.status, head.fields))
 
-    def _end_turn(
-        self, received: Received, content: RequestContent | None, is_answered: bool, last_frame: bytes
+    def _finish_request(
+        self, raw: RawRequest, content: RequestContent | None, is_answered: bool, last_frame: bytes
     ) -> None:
         self._server.total_requests += 1
         is_all_read = content is None or content.is_complete
         fault = None if content is None else content.fault
-        if fault is not None and not (is_answered or self._outgoing.has_begun):
-            # Its content is at fault: that is what there is to say.
-            self._begin((msgspec.structs.replace(received, fault=fault), None, LAST))
+        if fault is not None and not (is_answered or self._writer.has_begun):
+            # Its content is malformed: the answer refuses that.
+            self._begin((msgspec.structs.replace(raw, fault=fault), None, LAST))
         elif not is_answered:
-            self._break_off(content, last_frame)
-        elif fault is not None or not self._terms.stays_open or (self._is_half_closed and not self._turns):
-            # One request has one final answer (RFC 9110 15); and who sends nothing more has no more requests.
+            self._abort_response(content, last_frame)
+        elif fault is not None or not self._options.stays_open or (self._is_half_closed and not self._pending):
+            # One request has one final answer (RFC 9110 15); a client that has closed its side sends no more requests.
             self._close(is_all_read)
         else:
             if content is not None and not is_all_read:
                 content.discard()
-            self._outgoing.has_begun = False
+            self._writer.has_begun, self._writer.sent_bytes = False, 0
             self.deadline = self._clock.time() + (HEAD_SECONDS if self._reader.is_in_head else IDLE_SECONDS)
-            if self._turns:
-                self._begin(self._turns.popleft())
+            if self._pending:
+                self._begin(self._pending.popleft())
                 self._set_reading()
 
-    def _break_off(self, content: RequestContent | None, last_frame: bytes) -> None:
-        """Nobody is to take the answer for whole: without a framing of its own, only a reset says so.
+    def _abort_response(self, content: RequestContent | None, last_frame: bytes) -> None:
+        """Abort the response so that the client cannot take it for complete; without framing, only a reset shows that.
 
-        A reset also takes back what waits for a client that may no longer have it. A WebSocket ends in good order where
-        that is possible at once: its client may say goodbye, too.
+        A reset also discards buffered data that a client with a revoked token must not get. A WebSocket gets a close
+        frame if one can be sent at once, so that its client can complete the closing handshake.
         """
-        if content is not None and self._outgoing.close_tunnel(last_frame):
+        if content is not None and self._writer.close_tunnel(last_frame):
             content.discard()
             self._close(is_all_read=False)
             return
         must_take_back = last_frame is REVOKED and self._transport.get_write_buffer_size()
-        if must_take_back or self._outgoing.tunnel is not None or self._terms.is_http_1_0:
+        if must_take_back or self._writer.tunnel is not None or self._options.is_http_1_0:
             reset(self._transport)
         else:
             self._transport.close()
@@ -383,36 +433,154 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
             self.deadline = self._clock.time() + LINGER_SECONDS
 
+    # -- recognised requests
+
+    @property
+    def _in_progress(self) -> int:
+        """Requests that the worker has in progress."""
+        return len(self._server.tasks) + (0 if self._recognition is None else self._recognition.in_progress)
+
+    def _recognise(self, data: bytes, recognition: Recognition) -> None:
+        """Answer a request whose bytes are known, or read it."""
+        hasher = self._hasher.copy()
+        hasher.update(data)
+        key = hasher.digest()
+        known = recognition.look_up(key)
+        if known is None:
+            self._read_for(data, recognition.sight(key))
+        elif self._listener.may_take(self._in_progress):
+            self.deadline = NEVER
+            self._asked_bytes = data
+            self._asking = recognition.ask(known, key, self._take_reply)
+        else:
+            self._read(data)
+
+    def _read_for(self, data: bytes, lesson: Lesson | None, answered: Answered | None = None) -> None:
+        """Read a request, and learn how it is answered if it is one, alone and complete."""
+        reader = self._reader
+        reader.lesson, reader.answered, before = lesson, answered, reader.begun_requests
+        self._read(data)
+        if lesson is not None:
+            lesson.is_whole = reader.is_between and reader.begun_requests == before + 1
+        reader.lesson = reader.answered = None
+
+    def _learn(self, lesson: Lesson | None, response: Response, sent: bytes) -> None:
+        """Learn how a request is answered; `sent` is empty if its answer is not sent at once."""
+        if lesson is None or self._recognition is None:
+            return
+        if sent and self._options is PLAIN:
+            self._recognition.learn(lesson, response, sent)
+        else:
+            self._recognition.miss(lesson)
+
+    def _take_reply(self, asking: Asking, now: int, reply: Any) -> None:
+        """Answer the request that Redis was asked about."""
+        recognition = self._recognition
+        if asking is not self._asking or recognition is None:  # it came too late, and was answered without it
+            return
+        recognition.in_progress -= 1
+        if self._is_lost:
+            self._asking = None
+            task = self._loop.create_task(self._record_left(recognition.answered(asking, now, reply, is_left=True)))
+            self._server.tasks.add(task)
+            task.add_done_callback(self._server.tasks.discard)
+            return
+        found = recognition.conclude(asking, now, reply)
+        is_plain = self._writer.may_write and not (self._is_half_closed or self._is_stopping)
+        if found is None or not is_plain or recognition.verifies:
+            self._leave_recognised(recognition.answered(asking, now, reply), asking.key, found)
+            return
+        recognition.account(found)
+        self._writer.sent_bytes = len(found.content)
+        self._writer.has_begun = True
+        self._transport.write(found.head + found.content)
+        if self._writer.may_write:
+            self._end_recognised(found)
+        else:
+            self._recognised = found
+            self._await_client(True)
+
+    def _leave_recognised(self, answered: Answered, key: bytes, expected: Recognised | None) -> None:
+        """Go on the long way, with the same reply."""
+        self._asking = None
+        lesson = Lesson(key)
+        lesson.expected = expected
+        self._read_for(self._asked_bytes, lesson, answered)
+        self._read_later()
+
+    async def _record_left(self, answered: Answered) -> None:
+        """Have a request counted and recorded whose client has left while Redis was asked."""
+        pending: list[PendingRequest] = []
+        reader = RequestReader(*self._origin, pending.append, partial(RequestContent, self))
+        reader.answered = answered
+        reader.feed(self._asked_bytes)
+        with suppress(ClientGone):
+            await self._listener.handle_request(pending[0][0], None, self._in_progress)
+
+    def _end_recognised(self, found: Recognised) -> None:
+        """Take the next request: the client has taken this answer, or most of it."""
+        self._asking = self._recognised = None
+        if self._is_stopping or (self._is_half_closed and not self._later):
+            self._task = self._loop.create_task(self._close_recognised(found))
+            return
+        self._server.total_requests += 1
+        self._writer.has_begun, self._writer.sent_bytes = False, 0
+        self.deadline = self._clock.time() + IDLE_SECONDS
+        if self._recognition is not None:
+            self._recognition.record(found, Ended.COMPLETE)
+        self._read_later()
+
+    async def _close_recognised(self, found: Recognised) -> None:
+        """End the connection behind an answer whose client has closed its side, or while the server stops."""
+        ended = await self._find_end() if self._is_half_closed else Ended.COMPLETE
+        if self._recognition is not None:
+            self._recognition.record(found, ended)
+        self._server.total_requests += 1
+        self._task = None
+        self._transport.close()
+
+    def _read_later(self) -> None:
+        """Read what has arrived behind a recognised request."""
+        later, self._later = self._later, b""
+        if later:
+            self._set_reading()
+            self.data_received(later)
+
     # -- content that comes in
 
-    def invite(self) -> None:
-        """The client waits with its content until it is asked for (RFC 9110 10.1.1)."""
-        if not self._outgoing.has_begun:
+    def send_continue(self) -> None:
+        """Send 100 (Continue), unless the answer has begun: the client waits for it (RFC 9110 10.1.1)."""
+        if not self._writer.has_begun:
             self._transport.write(CONTINUE)
 
     def await_content(self, is_awaited: bool) -> None:
-        """Somebody waits for the client to send on, or no longer does."""
-        if self._outgoing.tunnel is None:
+        """Start the deadline for the client's next piece of content, or stop it."""
+        if self._writer.tunnel is None:
             if is_awaited:
                 self.deadline = self._clock.time() + CONTENT_SECONDS
             else:
                 self._rest()
 
-    def hold_content(self, is_held: bool) -> None:
-        """The client is to wait, or no longer."""
-        self._is_held = is_held
+    def pause_content(self) -> None:
+        """Pause reading from the client: its content comes faster than it is read."""
+        self._is_paused = True
         self._set_reading()
 
-    def cut_off(self) -> None:
-        """The client sends too much of what nobody wants."""
+    def resume_content(self) -> None:
+        """Resume reading from the client, unless requests wait for their turn."""
+        self._is_paused = False
+        self._set_reading()
+
+    def abort(self) -> None:
+        """Close the connection: the client sends too much content that is discarded."""
         self._transport.close()
 
-    def end(self) -> None:
-        """The rest of a request that is answered is malformed."""
+    def close_lingering(self) -> None:
+        """Close the connection once the client had time to read its answer: it sent malformed content after that."""
         self._close(is_all_read=False)
 
     def _await_client(self, is_awaited: bool) -> None:
-        """Nothing can be sent until the client takes some of it, or now it can."""
+        """Set the deadline for a client that must read before more can be sent, or clear it once it has read."""
         self._unsent_bytes = self._transport.get_write_buffer_size()
         if is_awaited:
             self.deadline = self._clock.time() + STALLED_SECONDS
@@ -420,15 +588,15 @@ class Connection(asyncio.Protocol):
             self._rest()
 
     def _set_reading(self) -> None:
-        """Nothing is read ahead of a request that waits, nor more content than a backend takes."""
-        if self._is_held or self._turns:
+        """Pause reading while requests are queued or the backend does not take content, else resume it."""
+        if self._is_paused or self._pending:
             self._transport.pause_reading()
         elif not self._is_half_closed:
             self._transport.resume_reading()
 
 
-def _tell(ended: Ended, error: Exception, response: Response | None) -> None:
-    """Logs why an answer broke off; a client that left is nothing that went wrong here."""
+def _log_aborted(ended: Ended, error: Exception, response: Response | None) -> None:
+    """Log why an answer was aborted; a client that has left is no error of the gateway."""
     if ended is Ended.INTERNAL_ERROR:
         logger.error("request %s: internal error", id_of(response), exc_info=error)
     elif ended is not Ended.CLIENT_GONE:

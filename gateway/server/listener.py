@@ -1,44 +1,43 @@
-"""The public listener: which part of the gateway answers a request, and the part that passes it on.
+"""The public listener: it selects the part of the gateway that answers a request, and holds the part that proxies it.
 
-Requests in progress: a worker takes so many, and refuses more while that is still cheap.
-
-What waits in a queue is answered late, after its client has given up; a refusal can be sent elsewhere, or come back.
+Requests in progress are limited: a full worker refuses more while that is still cheap. A queued request is answered
+late, after its client has given up; a refused one can be sent to another worker, or be retried.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Protocol
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.core.errors import ClientGone
-from gateway.core.http.client_address import TrustedProxies
 from gateway.core.http.messages import Response
 from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
 from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.pipeline.exchange import Exchange
+from gateway.pipeline.recognition import Recognition
 from gateway.server.asgi import ask
 from gateway.server.connection import Deadlines
-from gateway.server.requests import Received, RequestContent, accept
+from gateway.server.requests import RawRequest, RequestAcceptor, RequestContent
 
 RETRY_SECONDS = 1
-"""Retry-After of what is refused: a worker that is full answers all it has within about a second."""
+"""Retry-After of a refused request: a full worker answers all that it has within about a second."""
 
 logger = logging.getLogger(__name__)
 
 
 class Capacity:
-    """How many requests one worker has in progress, streams and WebSockets included."""
+    """The limit of requests that one worker has in progress, streams and WebSockets included."""
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
         self._refused = 0
-        """Since it was last half empty."""
+        """Refused requests since the worker was last half empty."""
 
     def has_room(self, in_progress: int) -> bool:
-        """Whether a request may go on that is the last of so many."""
+        """Return whether there is room for one more request, which `in_progress` already counts."""
         if in_progress > self._maximum:
             if not self._refused:
                 logger.warning("overloaded: %d requests are in progress, more are refused", self._maximum)
@@ -49,27 +48,39 @@ class Capacity:
             self._refused = 0
         return True
 
+    def may_take(self, in_progress: int) -> bool:
+        """Return whether one more request may go on beside `in_progress`; a refusal is the matter of `has_room`."""
+        return in_progress < self._maximum and self.has_room(in_progress + 1)
+
 
 class Traffic(Protocol):
-    """What answers a kind of requests."""
+    """A part of the gateway that answers one kind of request."""
 
-    def answer(self, received: Received, content: RequestContent | None, has_room: bool) -> Awaitable[Response]:
-        """The response; `content` is None where the request has none, `has_room` False where too much is under way."""
+    def handle(self, raw: RawRequest, content: RequestContent | None, has_room: bool) -> Awaitable[Response]:
+        """Return the response. `content` is None if the request has none; `has_room` is False if the worker is full."""
         ...
 
 
 class PublicListener:
-    """Tells proxied traffic and the questions of other proxies from the gateway's own addresses, which Litestar serves.
+    """The router between proxied traffic, forward-auth, and the gateway's own addresses, which Litestar serves.
 
-    Litestar stays off the path of requests: routing there is the policies' business, and its own would cost a fifth of
-    what the server does (docs/decisions/0006). Requests come from server/connection.py; by ASGI come only the
-    start and the end of the process.
+    Litestar is not on the path of proxied requests: the policies route there, and Litestar's routing would cost a fifth
+    of what the server does (docs/decisions/0006). Requests come from server/connection.py; only the start and the end
+    of the process come through ASGI.
     """
 
     def __init__(
-        self, proxy: Traffic, forward_auth: Traffic, operations: ASGIApp, own: OwnAddresses, capacity: Capacity
+        self,
+        proxy: Traffic,
+        forward_auth: Traffic,
+        operations: ASGIApp,
+        own: OwnAddresses,
+        capacity: Capacity,
+        recognition: Recognition | None = None,
     ) -> None:
         self.deadlines = Deadlines()
+        self.recognition = recognition
+        self.may_take = capacity.may_take
         self._capacity = capacity
         self._proxy = proxy
         self._forward_auth = forward_auth
@@ -79,28 +90,31 @@ class PublicListener:
         self._authorize = f"{own.path(AUTHORIZE)}/".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The lifespan of the process."""
+        """Run the lifespan of the process. Raise RuntimeError for a request: these do not come through ASGI."""
         if scope["type"] in list(ScopeType):
             raise RuntimeError("requests come by gateway.server.connection:Connection, as `gateway serve` sets it up")
         await self._operations(scope, receive, send)
 
-    def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
-        """The response to any request; `in_progress` are those of the worker, this one included.
+    def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+        """Return the response to any request; `in_progress` counts the requests of the worker, this one included.
 
-        Its own addresses answer however busy it is: what looks after the gateway has to see it then.
+        The gateway's own addresses answer even if the worker is full, because monitoring needs them then.
         """
-        if received.fault is not None:
-            return self._proxy.answer(received, content, has_room=True)
-        path = received.path
+        if raw.fault is not None:
+            return self._proxy.handle(raw, content, has_room=True)
+        path = raw.path
         name = self._find_own(path) if path.startswith(self._prefix) or b"%" in path[: 3 * len(self._prefix)] else None
         if name is None:
-            return self._proxy.answer(received, content, self._capacity.has_room(in_progress))
+            return self._proxy.handle(raw, content, self._capacity.has_room(in_progress))
         if name == AUTHORIZE:
-            return self._forward_auth.answer(received, content, self._capacity.has_room(in_progress))
-        return ask(self._operations, received, content)
+            return self._forward_auth.handle(raw, content, self._capacity.has_room(in_progress))
+        return ask(self._operations, raw, content)
 
     def _find_own(self, path: bytes) -> str | None:
-        """Which of its own addresses a path is; in Envoy's questions a path follows that may be ambiguous."""
+        """Return the name of the gateway's own address that a path is, or None.
+
+        After Envoy's, an ambiguous path may follow.
+        """
         if path.startswith(self._authorize):
             return AUTHORIZE
         segments = parse_path(path.decode("latin-1"))
@@ -108,28 +122,20 @@ class PublicListener:
 
 
 class Proxy:
-    """The web's side of `Exchange.answer`; `clock` gives Unix seconds, `new_id` an id for each request without one."""
+    """The server's side of `Exchange.handle`."""
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        clock: Callable[[], float],
-        new_id: Callable[[], str],
-        trusted: TrustedProxies,
-    ) -> None:
+    def __init__(self, exchange: Exchange, acceptor: RequestAcceptor) -> None:
         self._exchange = exchange
-        self._trusted = trusted
-        self._clock = clock
-        self._new_id = new_id
+        self._acceptor = acceptor
 
-    async def answer(self, received: Received, content: RequestContent | None, has_room: bool) -> Response:
-        """One request, accepted and answered."""
+    async def handle(self, raw: RawRequest, content: RequestContent | None, has_room: bool) -> Response:
+        """Parse one request and answer it."""
         exchange = self._exchange
-        request = accept(received, self._clock(), self._new_id(), self._trusted, exchange.masking)
+        request = self._acceptor.accept(raw)
         if not has_room:
             return exchange.refuse(request, Reason.OVERLOADED, RETRY_SECONDS)
         try:
-            return await exchange.answer(request, content)
+            return await exchange.handle(request, content)
         except ClientGone:
             raise
         except Exception:

@@ -1,4 +1,4 @@
-"""The gateway's own addresses: is it alive, can it answer, who is this token?"""
+"""The gateway's own addresses: liveness, readiness, the keys of assertions, and whoami."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -17,7 +17,7 @@ from gateway.core.http.assertions import PublicKey
 from gateway.core.own_addresses import DEFAULT, HEALTH, KEYS, READY, WHOAMI, OwnAddresses
 
 KEYS_FRESH_SECONDS = 300
-"""How long a backend may do without asking for keys again."""
+"""Seconds for which a backend may cache the keys."""
 
 Lifespan: TypeAlias = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
@@ -25,32 +25,32 @@ Whoami: TypeAlias = Callable[[HTTPScope, Receive, Send], Awaitable[None]]
 
 
 class Health(Protocol):
-    """What the health pages ask."""
+    """The state that the health endpoints report."""
 
     def policy_mistakes(self) -> tuple[str, ...]:
-        """Mistakes of the policy files as they are now; empty when the running set is theirs."""
+        """Return the mistakes of the policy files as they are now; empty if the running policies are theirs."""
         ...
 
     async def check_readiness(self) -> Readiness:
-        """What Redis does not do for the gateway, and what should be changed of it."""
+        """Return what Redis fails to do for the gateway, with warnings about its configuration."""
         ...
 
 
 class PublicHealth(Health, Protocol):
-    """The same of the public listener."""
+    """The state that the health endpoints of the public listener report."""
 
     @property
     def public_keys(self) -> tuple[PublicKey, ...]:
-        """What verifies assertions; empty where none are made."""
+        """Return the keys that verify assertions; empty if the gateway signs none."""
         ...
 
 
 def health_handlers(health: Health, own: OwnAddresses = DEFAULT) -> list[HTTPRouteHandler]:
-    """Is the process alive, and can it answer?"""
+    """Return the handlers of liveness and readiness."""
 
     @route(own.path(HEALTH), http_method=["GET", "HEAD"], sync_to_thread=False, include_in_schema=False)
     def show_health() -> Response[dict[str, Any]]:
-        """The process is alive. `policies` says whether the files' present state is what is served."""
+        """Report that the process is alive. `policies` says if the policies that are served are those of the files."""
         mistakes = health.policy_mistakes()
         policies = "older than the files" if mistakes else "current"
         return _answer(200, {"status": "ok", "policies": policies, "policy_mistakes": len(mistakes)})
@@ -67,18 +67,21 @@ def health_handlers(health: Health, own: OwnAddresses = DEFAULT) -> list[HTTPRou
 
 
 def build_operations(health: PublicHealth, whoami: Whoami, lifespan: Lifespan, own: OwnAddresses) -> Litestar:
-    """The application of these addresses, and of the process's lifespan. Errors are problem details (RFC 9457)."""
+    """Build the application of these addresses and of the process's lifespan. Errors are problem details (RFC 9457)."""
 
     @route(own.path(KEYS), http_method=["GET", "HEAD"], sync_to_thread=False)
     def show_keys() -> Response[bytes]:
-        """The keys that verify assertions, a JWK Set (RFC 7517 5). The next key is there before it signs."""
+        """Return the keys that verify assertions as a JWK Set (RFC 7517 5). The next key is listed before it signs."""
         content = msgspec.json.encode({"keys": health.public_keys})
         caching = f"public, max-age={KEYS_FRESH_SECONDS}"
         return Response(content, media_type="application/jwk-set+json", headers={"Cache-Control": caching})
 
     @asgi(own.path(WHOAMI), copy_scope=False)
     async def show_identity(scope: Scope, receive: Receive, send: Send) -> None:
-        """Who the token is, without charging it: by ASGI, as credentials and refusals are those of other requests."""
+        """Return who the token is, without charging it.
+
+        This is plain ASGI: it reads and refuses credentials as all requests do.
+        """
         asked = cast(HTTPScope, scope)
         if asked["method"] not in (HttpMethod.GET, HttpMethod.HEAD):
             raise MethodNotAllowedException(headers={"Allow": "GET, HEAD"})

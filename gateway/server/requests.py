@@ -1,12 +1,10 @@
-"""Requests out of the bytes of a connection (RFC 9112), by httptools; what is none is a reason in its place.
+"""Read requests from the bytes of a connection (RFC 9112) with httptools; a malformed request becomes a reason.
 
-httptools refuses what could be read in two ways: lengths that disagree, white space where none belongs, line breaks of
-half a kind. What it leaves to its caller is here: how large a head may be, which targets are ours, what an upgrade is.
+httptools refuses what could be read in two ways: lengths that disagree, misplaced white space, incomplete line breaks.
+What it leaves to its caller is here: the maximum size of a head, the forms of a target, upgrades.
 
-What comes in on a connection: the head of a request as our server read it, and the content as it arrives.
-
-This is the one place where identity fields that a client sent are dropped, in every spelling, before anything else
-sees the request.
+This module has the head of a request as the server read it, and the content as it arrives. It is the one place that
+drops identity fields of a client, in every spelling, before anything else sees the request.
 """
 
 import asyncio
@@ -17,6 +15,7 @@ from typing import Any, Protocol, Self, TypeAlias
 import httptools
 import msgspec
 
+from gateway.adapters.ports import PolicySource
 from gateway.core.errors import ClientGone
 from gateway.core.http.client_address import TrustedProxies, find_origin
 from gateway.core.http.fields import parse_authority
@@ -25,24 +24,28 @@ from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import MAXIMUM_TARGET_BYTES
 from gateway.core.http.tracing import STATE_FIELD
 from gateway.core.masking import Masking
+from gateway.core.recognition.lesson import Answered, Lesson
 from gateway.core.upstream.client_fields import IS_IDENTITY
-from gateway.server.responses import LAST, PLAIN, Terms
+from gateway.server.responses import LAST, PLAIN, ResponseOptions
 
 HIGH_WATER_BYTES = 64 * 1024
-"""Content held for a slow backend before the client is made to wait: what a socket buffer holds."""
+"""Content held for a slow backend before the client is paused: what a socket buffer holds."""
 MAXIMUM_DISCARDED_BYTES = 1024 * 1024
-"""Of content that nobody asks for any more: a client that sends on after its answer is cut off then (RFC 9112 9.6)."""
+"""Discarded bytes after which a client that keeps sending after its answer is disconnected (RFC 9112 9.6)."""
 REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
-"""No rule passes them on: the one asks for a tunnel through the backend (RFC 9110 9.3.6), the other for what the
-backend was sent, the gateway's own fields among it (9.3.8)."""
+"""Methods that no rule passes on.
+
+CONNECT asks for a tunnel through the backend (RFC 9110 9.3.6), TRACE for what the backend was sent, the gateway's own
+fields included (9.3.8).
+"""
 NO_HOST = b"?"
-"""In the place of a Host that is missing or repeated, which makes a request malformed (RFC 9112 3.2): it is no host."""
+"""Stands for a missing or repeated Host, which makes a request malformed (RFC 9112 3.2); it is no valid host."""
 _SCHEMES = frozenset({b"http", b"https"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
-class Received(msgspec.Struct, frozen=True, gc=False):
-    """A request's head as it came in: nothing is removed or believed yet."""
+class RawRequest(msgspec.Struct, frozen=True, gc=False):
+    """A request's head as it was received: nothing is removed or trusted yet."""
 
     method: str
     path: bytes
@@ -57,16 +60,20 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     """See RequestHead."""
     is_gone: Callable[[], bool] | None = None
     """See RequestHead."""
+    answered: Answered | None = None
+    """See RequestHead."""
+    lesson: Lesson | None = None
+    """See RequestHead."""
     fault: Reason | None = None
-    """Why it is no request; then it is what was read of one, and what could not be read is empty."""
+    """Why the request is malformed. The other fields then have what could be read, and are empty otherwise."""
 
 
 def split_target(target: bytes, fields: list[Field], method: str = "GET") -> tuple[bytes, bytes, list[Field]]:
-    """Path, query and fields of a request for `target`; an empty path where that is not one.
+    """Return path, query and fields of a request for `target`; the path is empty if the target is malformed.
 
     A target in absolute form has the host that counts, whatever the Host field says (RFC 9112 3.2.2), and a scheme in
-    whatever case (RFC 3986 3.1). Neither form has a fragment; the asterisk, and for OPTIONS a URI without path and
-    query (RFC 9112 3.2.4), is for us and no rule's, and a mere authority is not for us.
+    any case (RFC 3986 3.1). Neither form has a fragment. The asterisk, and for OPTIONS a URI without path and query
+    (RFC 9112 3.2.4), is about the gateway and matches no rule. The authority form is refused.
     """
     if target == b"*":
         return target, b"", fields
@@ -87,49 +94,70 @@ def split_target(target: bytes, fields: list[Field], method: str = "GET") -> tup
     return url.path or (b"*" if asks_server else b"/"), url.query or b"", named
 
 
-def accept(received: Received, now: float, new_id: str, trusted: TrustedProxies, masking: Masking) -> RequestHead:
-    """The head of the request, without what only the gateway may say of it; at `fault`, if it is to be refused.
+class RequestAcceptor:
+    """The acceptor of requests: what any listener has read becomes the head that the rest of the gateway trusts.
 
-    What a `trusted` proxy says of where the request comes from is believed. What becomes a part of logs and traces
-    holds nothing that looks like a token.
+    `clock` gives Unix seconds, `new_id` an id for each request without one. `policies` determine what looks like a
+    token: nothing that does goes to logs and traces. What a `trusted` proxy says about a request's origin is believed.
     """
-    fields = [field for field in received.fields if not IS_IDENTITY[field[0]]]
-    single = single_values(fields)
-    if STATE_FIELD in single or len(single) < len(fields):
-        fields = [(name, value) for name, value in fields if name != STATE_FIELD or not _holds_token(value, masking)]
-    origin = find_origin(fields, received.peer, received.scheme, trusted)
-    named = parse_authority(single.get(b"host", NO_HOST), origin.scheme)
-    host, authority = named or ("", "")
-    return RequestHead(
-        method=received.method,
-        path=received.path.decode("latin-1"),
-        query=received.query.decode("latin-1"),
-        fields=fields,
-        scheme=origin.scheme,
-        client=origin.client,
-        forwarded_for=origin.forwarded_for,
-        id=_read_id(single.get(b"x-request-id", b""), masking) or new_id,
-        host=host,
-        authority=authority,
-        received_at=now,
-        upgrade=received.upgrade,
-        inform=received.inform,
-        fault=received.fault or _find_fault(received, named is not None),
-        is_gone=received.is_gone,
-    )
+
+    def __init__(
+        self,
+        policies: PolicySource,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        trusted: TrustedProxies,
+    ) -> None:
+        self.clock = clock
+        self.trusted = trusted
+        self.policies = policies
+        self._new_id = new_id
+
+    def accept(self, raw: RawRequest) -> RequestHead:
+        """Return the head without the fields that only the gateway may set; `fault` is set if it must be refused."""
+        fields = [field for field in raw.fields if not IS_IDENTITY[field[0]]]
+        single = single_values(fields)
+        masking, answered = self.policies.current.masking, raw.answered
+        if STATE_FIELD in single or len(single) < len(fields):
+            fields = [one for one in fields if one[0] != STATE_FIELD or not _holds_token(one[1], masking)]
+        origin = find_origin(fields, raw.peer, raw.scheme, self.trusted)
+        named = parse_authority(single.get(b"host", NO_HOST), origin.scheme)
+        host, authority = named or ("", "")
+        presented_id = single.get(b"x-request-id")
+        return RequestHead(
+            method=raw.method,
+            path=raw.path.decode("latin-1"),
+            query=raw.query.decode("latin-1"),
+            fields=fields,
+            scheme=origin.scheme,
+            client=origin.client,
+            forwarded_for=origin.forwarded_for,
+            id=answered.request_id
+            if answered is not None
+            else (presented_id and _read_id(presented_id, masking)) or self._new_id(),
+            host=host,
+            authority=authority,
+            received_at=self.clock() if answered is None else answered.received_at,
+            upgrade=raw.upgrade,
+            inform=raw.inform,
+            answered=answered,
+            lesson=raw.lesson,
+            fault=raw.fault or _find_fault(raw, named is not None),
+            is_gone=raw.is_gone,
+        )
 
 
-def _find_fault(received: Received, has_host: bool) -> Reason | None:
-    if received.method in REFUSED_METHODS:
+def _find_fault(raw: RawRequest, has_host: bool) -> Reason | None:
+    if raw.method in REFUSED_METHODS:
         return Reason.UNSUPPORTED
-    if not has_host or not received.path:
+    if not has_host or not raw.path:
         return Reason.MALFORMED_TARGET
-    return Reason.TARGET_TOO_LONG if len(received.path) + len(received.query) > MAXIMUM_TARGET_BYTES else None
+    return Reason.TARGET_TOO_LONG if len(raw.path) + len(raw.query) > MAXIMUM_TARGET_BYTES else None
 
 
 def _read_id(value: bytes, masking: Masking) -> str | None:
-    """The client's X-Request-Id where it is one that is safe to log."""
-    is_safe = value and _REQUEST_ID.fullmatch(value) and not _holds_token(value, masking)
+    """Return the client's X-Request-Id if it is safe to log, else None."""
+    is_safe = _REQUEST_ID.fullmatch(value) and not _holds_token(value, masking)
     return value.decode("ascii") if is_safe else None
 
 
@@ -137,44 +165,48 @@ def _holds_token(value: bytes, masking: Masking) -> bool:
     return masking.holds_token(value.decode("latin-1"))
 
 
-class Flow(Protocol):
-    """The connection that content comes from."""
+class ContentSource(Protocol):
+    """The connection that content comes from, as the content's reader uses it."""
 
-    def invite(self) -> None:
-        """The client waits to be asked for its content."""
+    def send_continue(self) -> None:
+        """Send 100 (Continue): the client waits for it with its content (RFC 9110 10.1.1)."""
         ...
 
     def await_content(self, is_awaited: bool) -> None:
-        """Somebody waits for the client, or no longer does."""
+        """Start the deadline for the next piece of content, or stop it."""
         ...
 
-    def hold_content(self, is_held: bool) -> None:
-        """The client is to wait, or no longer."""
+    def pause_content(self) -> None:
+        """Pause reading from the client: its content comes faster than it is read."""
         ...
 
-    def cut_off(self) -> None:
-        """It sends too much of what nobody wants."""
+    def resume_content(self) -> None:
+        """Resume reading from the client."""
         ...
 
-    def end(self) -> None:
-        """What it sends is malformed, and its request is answered: there is nothing left to read or to say."""
+    def abort(self) -> None:
+        """Close the connection: the client sends too much content that is discarded."""
+        ...
+
+    def close_lingering(self) -> None:
+        """Close the connection once the client had time to read its answer: it sent malformed content after that."""
         ...
 
 
 class RequestContent:
-    """What a client sends, for the one who asks for it; ClientGone where the client leaves before the end."""
+    """The content of a request, as an async iterator. It raises ClientGone if the client leaves before the end."""
 
-    def __init__(self, flow: Flow, must_invite: bool) -> None:
+    def __init__(self, source: ContentSource, awaits_continue: bool) -> None:
         self.is_complete = False
         self.has_begun = False
-        """The first of it has come, or its first chunk line: until then it may still turn out to be malformed."""
+        """Whether its first bytes or chunk line have come: until then it may still turn out to be malformed."""
         self.fault: Reason | None = None
-        """Why it has no end, where it is malformed."""
-        self.awaits_invitation = must_invite
-        self._flow = flow
+        """Why it has no end, if it is malformed."""
+        self.awaits_continue = awaits_continue
+        self._source = source
         self._pieces: list[bytes] = []
         self._held_bytes = 0
-        self._is_held = self._is_broken = False
+        self._is_paused = self._is_broken = False
         self._is_wanted = True
         self._arrival: asyncio.Future[None] | None = None
 
@@ -192,57 +224,57 @@ class RequestContent:
         self._empty()
         return data
 
-    def feed(self, data: bytes) -> None:
-        """More of it."""
-        self.awaits_invitation = False
+    def append(self, data: bytes) -> None:
+        """Append a piece of content."""
+        self.awaits_continue = False
         self.has_begun = True
         self._held_bytes += len(data)
         if not self._is_wanted:
             if self._held_bytes > MAXIMUM_DISCARDED_BYTES:
-                self._flow.cut_off()
+                self._source.abort()
             return
         self._pieces.append(data)
-        if self._held_bytes > HIGH_WATER_BYTES and not self._is_held:
-            self._is_held = True
-            self._flow.hold_content(True)
+        if self._held_bytes > HIGH_WATER_BYTES and not self._is_paused:
+            self._is_paused = True
+            self._source.pause_content()
         self._announce()
 
-    def end(self) -> None:
-        """That was all."""
+    def complete(self) -> None:
+        """Mark the content complete."""
         self.is_complete = True
         self._announce()
 
-    def break_off(self, fault: Reason | None = None) -> None:
-        """No more comes, and that was not all; the `fault` is the client's, where there is one."""
+    def truncate(self, fault: Reason | None = None) -> None:
+        """Mark the content truncated; readers raise ClientGone. `fault` is the reason if the client made a mistake."""
         self._is_broken = True
         self.fault = fault
         if not self._is_wanted:
-            self._flow.end()
+            self._source.close_lingering()
         self._announce()
 
     def discard(self) -> None:
-        """Nobody asks for the rest."""
+        """Discard the rest of the content."""
         self._is_wanted = False
         self._empty()
 
     def _empty(self) -> None:
         self._pieces.clear()
         self._held_bytes = 0
-        if self._is_held:
-            self._is_held = False
-            self._flow.hold_content(False)
+        if self._is_paused:
+            self._is_paused = False
+            self._source.resume_content()
 
     async def _next_arrival(self) -> None:
-        if self.awaits_invitation:
-            self.awaits_invitation = False
-            self._flow.invite()
+        if self.awaits_continue:
+            self.awaits_continue = False
+            self._source.send_continue()
         self._arrival = asyncio.get_running_loop().create_future()
-        self._flow.await_content(True)
+        self._source.await_content(True)
         try:
             await self._arrival
         finally:
             self._arrival = None
-            self._flow.await_content(False)
+            self._source.await_content(False)
 
     def _announce(self) -> None:
         if self._arrival is not None and not self._arrival.done():
@@ -250,38 +282,43 @@ class RequestContent:
 
 
 MAXIMUM_HEAD_BYTES = 64 * 1024
-"""Names, values and target. Apache and nginx stop at 8 KiB a line; no client of an API comes near."""
+"""The most bytes of names, values and target. Apache and nginx stop at 8 KiB a line; API clients stay far below."""
 MAXIMUM_FIELDS = 100
-"""As Apache: each costs a look or two."""
+"""The most fields of a request, as Apache: each costs a look-up or two."""
 WEBSOCKET = b"websocket"
 """The one protocol that a connection can change to (RFC 6455)."""
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
-Turn: TypeAlias = tuple[Received, RequestContent | None, Terms]
-"""A request, or what there is of one that is at fault; its content, and what it means for its answer."""
+PendingRequest: TypeAlias = tuple[RawRequest, RequestContent | None, ResponseOptions]
+"""A request, which may be malformed: its head, its content, and the options of its response."""
 
 
 class RequestReader:
-    """The requests of one connection. `take` is given each when its head is complete; the last one may be at fault.
+    """The reader of the requests of one connection. It calls `take` when a head is complete; the last may be malformed.
 
-    `make_content` makes the content of one; its argument says whether the client waits to be invited (RFC 9110 10.1.1).
-    `inform` takes the interim answers to the present one, `is_gone` says whether its client has left.
+    `make_content` makes the content of a request; its argument says if the client waits for 100 Continue (RFC 9110
+    10.1.1). `inform` sends interim responses to the current request; `is_gone` says if the client has left.
     """
 
     def __init__(
         self,
         peer: str,
         scheme: str,
-        take: Callable[[Turn], None],
+        take: Callable[[PendingRequest], None],
         make_content: Callable[[bool], RequestContent],
         inform: Inform | None = None,
         is_gone: Callable[[], bool] | None = None,
     ) -> None:
         self.is_in_head = False
         self.is_over = False
-        """Nothing more is read: the connection ends with the last request."""
+        """Whether reading is over: the connection ends with the last request."""
         self.content: RequestContent | None = None
-        """Of the last request."""
+        """The content of the last request."""
+        self.begun_requests = 0
+        self.answered: Answered | None = None
+        """For the next request: see RequestHead."""
+        self.lesson: Lesson | None = None
+        """For the next request: see RequestHead."""
         self._peer = peer
         self._scheme = scheme
         self._take = take
@@ -291,21 +328,26 @@ class RequestReader:
         self._parser: Any = httptools.HttpRequestParser(self)
         self._target = b""
         self._fields: list[Field] = []
-        self._terms = PLAIN
+        self._options = PLAIN
         self._head_bytes = 0
-        """Of pieces with nothing but a part of one head in them, or of trailers, or of one chunk's extensions."""
+        """Bytes of pieces that only had a part of one head, of trailers, or of one chunk's extensions."""
         self._piece_bytes = 0
         self._has_advanced = False
-        """Something of a message began, or came to its end, in the present piece."""
-        self._begun: Turn | None = None
-        """The last request that began in the present piece: it is given away when all of that is read."""
+        """Whether a part of a message began or ended in the current piece."""
+        self._begun: PendingRequest | None = None
+        """The last request that began in the current piece: it is passed on when the whole piece is read."""
         self._is_stopped_at_content = False
 
+    @property
+    def is_between(self) -> bool:
+        """Whether the last request is complete, nothing of the next one is here, and a next one may come."""
+        return not (self.is_in_head or self.is_over) and (self.content is None or self.content.is_complete)
+
     def feed(self, data: bytes) -> None:
-        """What has arrived."""
+        """Parse the bytes that have arrived."""
         if self.is_over:
-            if self._terms.is_tunnel and self.content is not None:
-                self.content.feed(data)
+            if self._options.is_tunnel and self.content is not None:
+                self.content.append(data)
             return
         self._read(data)
         begun, self._begun = self._begun, None
@@ -313,14 +355,14 @@ class RequestReader:
             self._take(begun)
 
     def refuse(self, reason: Reason) -> None:
-        """Refuses what has arrived so far of a request, and reads no more."""
+        """Refuse the request that has arrived in part, and stop reading."""
         self._refuse(reason)
         begun, self._begun = self._begun, None
         if begun is not None:
             self._take(begun)
 
     def forget(self) -> None:
-        """The connection is gone: parser and reader would keep each other in memory."""
+        """Release the parser of a closed connection: parser and reader would keep each other in memory."""
         self._parser = None
         self.is_over = True
 
@@ -328,7 +370,11 @@ class RequestReader:
         self._piece_bytes, self._has_advanced = len(data), False
         try:
             while data:
-                data = self._parse(data)
+                try:
+                    self._parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:
+                    data = self._upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             if not self.is_over:
                 cause = error.__context__
@@ -339,23 +385,20 @@ class RequestReader:
             if self._head_bytes > MAXIMUM_HEAD_BYTES:
                 self._refuse(Reason.HEAD_TOO_LARGE)
 
-    def _parse(self, data: bytes) -> bytes:
-        """Takes what comes before an upgrade, and gives back the rest."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            rest = data[upgrade.args[0] :]
-            if not self.is_over:
-                self._ignore_upgrade()
-                return rest
-            if rest and self.content is not None:
-                self.content.feed(rest)
+    def _upgrade(self, rest: bytes) -> bytes:
+        """Take the bytes after a head that asks for an upgrade; return those that are still to be parsed."""
+        if not self.is_over:
+            self._ignore_upgrade()
+            return rest
+        if rest and self.content is not None:
+            self.content.append(rest)
         return b""
 
     def _ignore_upgrade(self) -> None:
-        """Goes on as if none had been asked for (RFC 9110 7.8), with another parser: this one has stopped at the head.
+        """Continue as if no upgrade had been asked for (RFC 9110 7.8), with a new parser.
 
-        Content that is still to come would be taken for a request, so the new parser is told of it first.
+        The old parser has stopped at the head. The new one would take content that is still to come for a request, so
+        it is fed the framing fields first.
         """
         self._parser = httptools.HttpRequestParser(self)
         if self._is_stopped_at_content:
@@ -364,36 +407,36 @@ class RequestReader:
             self._is_stopped_at_content = False
 
     def _refuse(self, reason: Reason) -> None:
-        """Refuses what is read, and reads no more.
+        """Refuse what is being read, and stop reading.
 
-        Content at fault is its own request's fault, which has one answer: where that request has not been given away
-        yet, it never is.
+        If the content is malformed, its own request is refused, which gets one answer. If that request was not passed
+        on yet, it never is.
         """
         self.is_over = True
-        self._terms = LAST
+        self._options = LAST
         if self.content is None or self.content.is_complete:
             self._begin((self._build_refused(reason), None, LAST))
         elif self._begun is not None:
             self._begun = (msgspec.structs.replace(self._begun[0], fault=reason), None, LAST)
         else:
-            self.content.break_off(reason)
+            self.content.truncate(reason)
         self.is_in_head = False
 
-    def _build_refused(self, fault: Reason) -> Received:
-        """What there is of a request that is at fault; its method is known once its target is."""
+    def _build_refused(self, fault: Reason) -> RawRequest:
+        """Return what was read of a malformed request; its method is known once its target is."""
         target = self._target if self.is_in_head else b""
         method = self._parser.get_method().decode("ascii") if target else ""
         path, _, query = target.partition(b"?")
         fields = self._fields if self.is_in_head else []
-        return Received(method, path, query, fields, self._peer, self._scheme, fault=fault)
+        return RawRequest(method, path, query, fields, self._peer, self._scheme, fault=fault)
 
-    def _begin(self, turn: Turn) -> None:
-        """Nothing that still comes can be held against the request before this one."""
+    def _begin(self, pending: PendingRequest) -> None:
+        """Hold back the newest request and pass on the one before, which later bytes cannot make malformed."""
         if self._begun is not None:
             self._take(self._begun)
-        self._begun = turn
+        self._begun = pending
 
-    # -- what httptools calls
+    # -- callbacks of httptools
 
     def on_message_begin(self) -> None:
         if self._is_stopped_at_content:
@@ -402,14 +445,15 @@ class RequestReader:
         self._fields = []
         self._head_bytes = 0
         self._has_advanced = self.is_in_head = True
+        self.begun_requests += 1
 
     def on_url(self, target: bytes) -> None:
         if self.is_in_head:
             self._target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.is_in_head:  # else it is a trailer, which is dropped: nobody looked at it when the request was let in
-            # White space behind a value is no part of it (RFC 9110 5.5); the parser passes no other than SP and HTAB.
+        if self.is_in_head:  # else it is a trailer, which is dropped: the admission did not see it
+            # White space after a value is no part of it (RFC 9110 5.5); the parser passes only SP and HTAB.
             self._fields.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
@@ -417,7 +461,8 @@ class RequestReader:
             return
         self._has_advanced = True
         parser, fields = self._parser, self._fields
-        if len(fields) > MAXIMUM_FIELDS or self._is_too_large():
+        may_be_too_large = self._head_bytes + self._piece_bytes > MAXIMUM_HEAD_BYTES
+        if len(fields) > MAXIMUM_FIELDS or (may_be_too_large and self._is_too_large()):
             raise _Refused(Reason.HEAD_TOO_LARGE)
         self._head_bytes = 0
         method = parser.get_method().decode("ascii")
@@ -425,53 +470,54 @@ class RequestReader:
         if b"transfer-encoding" in by_name:
             self._check_coding()
         has_content = not _FRAMING.isdisjoint(by_name)
-        self._terms = terms = self._read_terms(method, has_content)
+        self._options = options = self._read_options(method, has_content)
         self.content = content = None
-        if terms.is_tunnel or (has_content and by_name.get(b"content-length") != b"0"):
-            is_invited = by_name.get(b"expect", b"").lower() == b"100-continue" and not terms.is_http_1_0
-            self.content = content = self._make_content(is_invited)
-        self._is_stopped_at_content = content is not None and not terms.is_tunnel and parser.should_upgrade()
+        if options.is_tunnel or (has_content and by_name.get(b"content-length") != b"0"):
+            expects_continue = by_name.get(b"expect", b"").lower() == b"100-continue" and not options.is_http_1_0
+            self.content = content = self._make_content(expects_continue)
+        self._is_stopped_at_content = content is not None and not options.is_tunnel and parser.should_upgrade()
         path, query, fields = split_target(self._target, fields, method)
-        upgrade = WEBSOCKET if terms.is_tunnel else b""
-        inform = None if terms.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
-        received = Received(method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone)
+        upgrade = WEBSOCKET if options.is_tunnel else b""
+        inform = None if options.is_http_1_0 else self._inform  # RFC 9110 15.2: HTTP/1.0 knows no interim answers
+        answered, lesson, self.answered, self.lesson = self.answered, self.lesson, None, None
+        raw = RawRequest(
+            method, path, query, fields, self._peer, self._scheme, upgrade, inform, self._is_gone, answered, lesson
+        )
         self.is_in_head = False
-        self._begin((received, content, terms))
+        self._begin((raw, content, options))
 
     def on_chunk_header(self) -> None:
         if self.content is not None and not self.content.has_begun:
-            self.content.feed(b"")  # nothing of it is here yet, but it is framed as it should be
+            self.content.append(b"")  # none of it has arrived yet, but its framing is valid
 
     def on_body(self, data: bytes) -> None:
         self._has_advanced = True
         self._head_bytes = 0
         if self.content is not None:
-            self.content.feed(data)
+            self.content.append(data)
 
     def on_message_complete(self) -> None:
         self._has_advanced = True
         if self._is_stopped_at_content:
             return
-        if self._terms.is_tunnel:
+        if self._options.is_tunnel:
             self.is_over = True
         elif self.content is not None:
-            self.content.end()
-        if not self._terms.stays_open:
+            self.content.complete()
+        if not self._options.stays_open:
             self.is_over = True
 
-    # -- what a head says
+    # -- checks of a head
 
     def _is_too_large(self) -> bool:
-        """Counted only where it is possible."""
-        if self._head_bytes + self._piece_bytes <= MAXIMUM_HEAD_BYTES:
-            return False
         return len(self._target) + sum(len(name) + len(value) for name, value in self._fields) > MAXIMUM_HEAD_BYTES
 
     def _check_coding(self) -> None:
-        """Only `chunked` is understood, once and alone (RFC 9112 6.1, 7).
+        """Raise _Refused unless the transfer coding is `chunked`, once and alone, in HTTP/1.1 (RFC 9112 6.1, 7).
 
-        What ends with it says where content ends, but has another coding, which we could neither undo nor name to the
-        backend; of HTTP/1.0 nobody knows. All else has no end that can be told (6.3).
+        A list that ends with `chunked` is unsupported: its framing is known, but the gateway can neither decode the
+        other coding nor name it to the backend. Anything else is malformed, because the end of the content is unknown
+        (6.3).
         """
         coding = b",".join(field_values(self._fields, b"transfer-encoding")).lower()
         if coding == b"chunked" and self._parser.get_http_version() != "1.0":
@@ -479,7 +525,7 @@ class RequestReader:
         is_chunked = coding.rpartition(b",")[2].strip(b" \t") == b"chunked"
         raise _Refused(Reason.UNSUPPORTED if is_chunked else Reason.MALFORMED_REQUEST)
 
-    def _read_terms(self, method: str, has_content: bool) -> Terms:
+    def _read_options(self, method: str, has_content: bool) -> ResponseOptions:
         parser = self._parser
         version, stays_open, upgrades = parser.get_http_version(), parser.should_keep_alive(), parser.should_upgrade()
         if version == "1.1" and stays_open and not upgrades and method != "HEAD":
@@ -489,7 +535,7 @@ class RequestReader:
         is_tunnel = upgrades and _asks_for_websocket(self._fields)
         if is_tunnel and (method != "GET" or has_content):  # what follows could be read as a second request
             raise _Refused(Reason.MALFORMED_REQUEST)
-        return Terms(
+        return ResponseOptions(
             is_head=method == "HEAD",
             is_http_1_0=version == "1.0",
             is_tunnel=is_tunnel,
@@ -498,7 +544,7 @@ class RequestReader:
 
 
 class _Refused(Exception):
-    """Out of a callback of the parser, which passes it on as its own error's context."""
+    """A refusal inside a callback of the parser, which wraps it in its own error as the context."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)

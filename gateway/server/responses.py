@@ -1,8 +1,6 @@
-"""What goes out on a connection: heads with the framing of their content (RFC 9112 6).
+"""Write responses to a connection: heads with the framing of their content (RFC 9112 6), as fast as the client reads.
 
-A line break in a field would let its value become another field, or another answer. Nothing of the kind gets out.
-
-The way out of a connection: answers, as fast as the client takes them.
+A line break in a field would turn its value into another field, or into another response. Such a response is not sent.
 """
 
 import asyncio
@@ -36,39 +34,39 @@ WITHOUT_CONTENT = frozenset({204, 304})
 
 
 class UnsendableResponse(GatewayError):
-    """A response that is no HTTP: a line break in a field, or content that is not as long as the head says."""
+    """A response that is not valid HTTP: a line break in a field, or a content length that differs from the head's."""
 
 
-class Terms(msgspec.Struct, frozen=True, gc=False):
-    """What the request means for its answer."""
+class ResponseOptions(msgspec.Struct, frozen=True, gc=False):
+    """The properties of a request that determine how its response is sent."""
 
     is_head: bool = False
     is_http_1_0: bool = False
     is_tunnel: bool = False
-    """Whether it asks for a WebSocket: the connection becomes one, or ends with the answer."""
+    """Whether it asks for a WebSocket: the connection then becomes one, or ends with the answer."""
     stays_open: bool = True
 
 
-PLAIN = Terms()
-"""What nearly all requests mean."""
-LAST = Terms(stays_open=False)
+PLAIN = ResponseOptions()
+"""The options of nearly all requests."""
+LAST = ResponseOptions(stays_open=False)
 
 
 class Framing(msgspec.Struct, frozen=True):
-    """How the client finds the end of a stream."""
+    """The framing by which the client finds the end of a stream."""
 
     has_content: bool = True
     is_chunked: bool = False
     length: int | None = None
-    """None: it ends with its last chunk, or with the connection."""
+    """None if the content ends with its last chunk or with the connection."""
 
 
-def build_whole(head: ResponseHead, content: bytes, terms: Terms) -> bytes:
-    """The bytes of an answer that is all there; UnsendableResponse where its length is not what its head says."""
+def build_whole(head: ResponseHead, content: bytes, options: ResponseOptions) -> bytes:
+    """Return the bytes of a complete answer. Raise UnsendableResponse if its length differs from the head's."""
     fields, status = head.fields, head.status
-    start = build_start(status, fields if terms.stays_open else [*fields, CLOSE])
+    start = build_start(status, fields if options.stays_open else [*fields, CLOSE])
     length = b"\r\ncontent-length: %d\r\n" % len(content)
-    if terms.is_head or status in WITHOUT_CONTENT:  # a refusal has content, and its length, whatever the method is
+    if options.is_head or status in WITHOUT_CONTENT:  # a refusal has content, and its length, whatever the method is
         return start
     if length in start:
         return start + content
@@ -78,7 +76,7 @@ def build_whole(head: ResponseHead, content: bytes, terms: Terms) -> bytes:
 
 
 def build_start(status: int, fields: list[Field]) -> bytes:
-    """Status line and field lines; UnsendableResponse where one of them would break out of its line."""
+    """Return status line and field lines. Raise UnsendableResponse if one of them contains a line break."""
     start = b"\r\n".join((STATUS_LINES[status], *map(b": ".join, fields), b"\r\n"))
     lines = len(fields) + 2
     if start.count(b"\n") != lines or start.count(b"\r") != lines:
@@ -86,35 +84,38 @@ def build_start(status: int, fields: list[Field]) -> bytes:
     return start
 
 
-def build_stream(head: ResponseHead, terms: Terms) -> tuple[bytes, Framing]:
-    """The start of an answer whose content is still to come, and what that is framed by."""
+def build_stream(head: ResponseHead, options: ResponseOptions) -> tuple[bytes, Framing]:
+    """Return the start of an answer whose content follows, and the framing of that content."""
     fields, status = list(head.fields), head.status
-    if terms.is_tunnel and status == HTTPStatus.SWITCHING_PROTOCOLS:
+    if options.is_tunnel and status == HTTPStatus.SWITCHING_PROTOCOLS:
         return build_start(status, [*fields, *TO_WEBSOCKET]), Framing()
-    framing = _find_framing(head, terms)
+    framing = _find_framing(head, options)
     if framing.is_chunked:
         fields.append(CHUNKED)
-    if not terms.stays_open:
+    if not options.stays_open:
         fields.append(CLOSE)
     return build_start(status, fields), framing
 
 
-def _find_framing(head: ResponseHead, terms: Terms) -> Framing:
-    if terms.is_head or head.status in WITHOUT_CONTENT:
+def _find_framing(head: ResponseHead, options: ResponseOptions) -> Framing:
+    if options.is_head or head.status in WITHOUT_CONTENT:
         return Framing(has_content=False)
     length = field_value(head.fields, b"content-length")
     if length is not None:
         return Framing(length=int(length))
-    return Framing(is_chunked=not terms.is_http_1_0)  # RFC 9112 6.1: HTTP/1.0 knows no chunks
+    return Framing(is_chunked=not options.is_http_1_0)  # RFC 9112 6.1: HTTP/1.0 knows no chunks
 
 
 def frame(piece: bytes) -> tuple[bytes, bytes, bytes]:
-    """A chunk (RFC 9112 7.1) in parts that need not be copied; `piece` is not empty, as that would be the last one."""
+    """Return a chunk (RFC 9112 7.1) in parts, which need not be copied.
+
+    `piece` is not empty: an empty one would be the last chunk.
+    """
     return b"%x\r\n" % len(piece), piece, b"\r\n"
 
 
 def ending_of(error: Exception) -> tuple[Ended, str]:
-    """How an answer ended that broke off with this error, and why."""
+    """Return how an answer ended that this error aborted, and why."""
     match error:
         case StreamRevoked():
             return end_of_refused(error.reason), error.reason
@@ -128,51 +129,50 @@ def ending_of(error: Exception) -> tuple[Ended, str]:
 
 
 def id_of(response: Response | None) -> str:
-    """The id of the request that is answered, for the log; a hyphen where it is not known."""
+    """Return the id of the answered request for the log, or a hyphen if it is unknown."""
     value = field_value(response.head.fields, b"x-request-id") if response else None
     return value.decode("latin-1") if value else "-"
 
 
 ACKNOWLEDGED_LOOKS, LOOK_SECONDS = 200, 0.01
-"""How often it is looked, and after how long each time, whether a client's system has taken the end of an answer."""
+"""How many times, and every how many seconds, to check that a client's system has taken an answer's end."""
 TCP_CLOSED = 7
 """The state of a connection that was reset (TCP_CLOSE in Linux' tcp_states.h)."""
 _NO_LINGER = struct.pack("ii", 1, 0)
-"""What makes closing a reset."""
+"""The socket option that makes closing a reset."""
 
 
-class Outgoing:
-    """What is sent. `await_client` is told when nothing more is sent before the client takes some, and when it has."""
+class ResponseWriter:
+    """The writer of responses, as fast as the client reads them.
+
+    `await_client` is called with True when nothing more can be sent before the client reads, and with False when it
+    has.
+    """
 
     def __init__(self, transport: asyncio.Transport, await_client: Callable[[bool], None]) -> None:
         self.may_write = True
         self.has_begun = False
-        """Something of the present answer is sent."""
+        """Whether a part of the current answer is sent."""
         self.sent_bytes = 0
-        """Of its content."""
+        """Bytes of its content that are sent."""
         self.tunnel: Frames | None = None
-        """What went out on a connection that is a WebSocket by now."""
+        """The frames that were sent, if the connection is a WebSocket by now."""
         self._transport = transport
         self._await_client = await_client
         self._drained: asyncio.Future[None] | None = None
 
-    def expect(self) -> None:
-        """Gets ready for the next answer."""
-        self.has_begun = False
-        self.sent_bytes = 0
-
     def pause(self) -> None:
-        """The client does not keep up."""
+        """Stop writing: the client does not keep up."""
         self.may_write = False
 
     def resume(self) -> None:
-        """The client has taken most of it, or is gone."""
+        """Continue writing: the client has read most of it, or is gone."""
         self.may_write = True
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
     async def drain(self) -> None:
-        """Waits until the client has taken most of what was sent."""
+        """Wait until the client has read most of what was sent."""
         if self.may_write:
             return
         self._drained = asyncio.get_running_loop().create_future()
@@ -183,29 +183,30 @@ class Outgoing:
             self._drained = None
             self._await_client(False)
 
-    async def send(self, head: ResponseHead, content: bytes | ContentStream, terms: Terms) -> None:
-        """Sends an answer in its time; raises UnsendableResponse, and what its content raises."""
+    async def send(self, head: ResponseHead, content: bytes | ContentStream, options: ResponseOptions) -> None:
+        """Send an answer when the client can take it. Raise UnsendableResponse, and whatever its content raises."""
         if isinstance(content, bytes) and len(content) <= PIECE_BYTES:
             await self.drain()
-            self.send_whole(head, content, terms)
+            self.send_whole(head, content, options)
         else:
-            await self.stream(head, Pieces(content) if isinstance(content, bytes) else content, terms)
+            await self.stream(head, Pieces(content) if isinstance(content, bytes) else content, options)
 
-    def send_whole(self, head: ResponseHead, content: bytes, terms: Terms) -> None:
-        """Sends an answer that is all there, at once; raises UnsendableResponse."""
-        answer = build_whole(head, content, terms)
+    def send_whole(self, head: ResponseHead, content: bytes, options: ResponseOptions) -> bytes:
+        """Send a complete response at once, and return its bytes; raises UnsendableResponse."""
+        answer = build_whole(head, content, options)
         self.has_begun = True
         self._transport.write(answer)
-        if content and not terms.is_head and head.status not in WITHOUT_CONTENT:
+        if content and not options.is_head and head.status not in WITHOUT_CONTENT:
             self.sent_bytes = len(content)
+        return answer
 
-    async def stream(self, head: ResponseHead, content: ContentStream, terms: Terms) -> None:
-        """Sends what comes as it comes; UnsendableResponse where it is not as long as the head says."""
+    async def stream(self, head: ResponseHead, content: ContentStream, options: ResponseOptions) -> None:
+        """Send content as it arrives. Raise UnsendableResponse if its length differs from the head's."""
         try:
             await self.drain()
-            start, framing = build_stream(head, terms)
+            start, framing = build_stream(head, options)
             self.has_begun = True
-            if terms.is_tunnel and head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            if options.is_tunnel and head.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 self.tunnel = Frames()
             self._transport.write(start)
             if framing.has_content:
@@ -216,7 +217,7 @@ class Outgoing:
             await content.aclose()
 
     def close_tunnel(self, last_frame: bytes) -> bool:
-        """Sends a close frame as the last one of a WebSocket; False where none can stand here, or none is given."""
+        """Send a close frame as the last one of a WebSocket. Return False if none can be sent now, or none is given."""
         frames = self.tunnel
         if not last_frame or frames is None or not frames.is_between or self._transport.get_write_buffer_size():
             return False
@@ -228,13 +229,13 @@ class Outgoing:
         pieces = aiter(content)
         while True:
             if not self.may_write and self.sent_bytes != length:
-                await self.drain()  # before the next piece is there: nobody holds one for a client that takes nothing
+                await self.drain()  # before the next piece is read: none is held for a client that stalls
             piece = await anext(pieces, None)
             if piece is None:
                 break
             if not piece:
                 continue
-            if not self.may_write:  # since it was asked for
+            if not self.may_write:  # it was exceeded while the piece was read
                 await self.drain()
             if length is not None and self.sent_bytes + len(piece) > length:
                 raise UnsendableResponse("there is more content than the head says")
@@ -248,9 +249,9 @@ class Outgoing:
 
 
 async def was_refused(transport: asyncio.Transport) -> bool:
-    """Whether the client's system has refused what was sent, as it does if the client is gone.
+    """Return whether the client's system has refused what was sent, as it does if the client is gone.
 
-    It is waited for, but not for long: until it has taken all, too.
+    Wait until the system has acknowledged everything, but at most for ACKNOWLEDGED_LOOKS checks.
     """
     connection = _connection_of(transport)
     for _ in range(ACKNOWLEDGED_LOOKS if connection is not None else 0):
@@ -264,7 +265,10 @@ async def was_refused(transport: asyncio.Transport) -> bool:
 
 
 def is_reset(transport: asyncio.Transport) -> bool:
-    """Whether the client has reset the connection: event loops do not tell once it has closed its own side."""
+    """Return whether the client has reset the connection.
+
+    Event loops do not report it after the client has closed its own side.
+    """
     connection = _connection_of(transport)
     return connection is not None and bool(
         connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSED
@@ -272,14 +276,14 @@ def is_reset(transport: asyncio.Transport) -> bool:
 
 
 def _connection_of(transport: asyncio.Transport) -> Any:
-    """The socket, if the system tells the state of what it is; else None."""
+    """Return the socket if it is TCP and the system is Linux, which tells a connection's state; else None."""
     connection = transport.get_extra_info("socket")
     is_tcp = connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6)
     return connection if is_tcp and sys.platform == "linux" else None
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Ends a connection so that it shows: closing alone, even at once, would tell the client that it has all."""
+    """Reset a connection: closing it, even at once, would tell the client that the answer is complete."""
     connection = transport.get_extra_info("socket")
     if connection is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)

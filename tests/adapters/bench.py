@@ -1,4 +1,4 @@
-"""A store under a clock of the test's own: its tokens, admissions and settlements, and rules with any quotas."""
+"""A store under a clock of the test's own: its tokens, admissions and refunds, and rules with any quotas."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,13 +9,12 @@ import msgspec
 from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
-from gateway.adapters.redis.settlements import RedisSettlements
+from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked, Facts
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized
 from gateway.core.policies.compile_rules import allot
 from gateway.core.policies.model import Rule
-from gateway.core.policies.script_terms import encode_terms
+from gateway.core.policies.script_rules import encode_script_rule
 from gateway.core.quotas.costs import Cost
 from gateway.core.quotas.model import Quota
 from gateway.core.tokens.records import TokenRecord
@@ -45,7 +44,7 @@ def rule_with(quotas: Sequence[Quota], cost: int = 1) -> Rule:
         has_leases=any(quota.is_concurrency for quota in quotas),
         counts_addresses=any(quota.per == "address" for quota in quotas),
     )
-    return msgspec.structs.replace(rule, terms=encode_terms(rule))
+    return msgspec.structs.replace(rule, script_rule=encode_script_rule(rule))
 
 
 class Bench:
@@ -57,23 +56,23 @@ class Bench:
         self.tokens = RedisTokens(self.connection)
         self.admissions = RedisAdmissions(self.connection)
         leases = (f"lease-{number}" for number in count())
-        self.settlements = RedisSettlements(self.connection, leases.__next__, lease_seconds)
+        self.refunds = RedisQuotaRefunds(self.connection, leases.__next__, lease_seconds)
         self.at(START)
 
     def at(self, now: int) -> None:
-        self.admissions.now = self.settlements.now = now
+        self.admissions.now = self.refunds.now = now
 
-    async def admit(self, rule: Rule, record: TokenRecord, address: str = "") -> Facts:
-        lease = self.settlements.lease_for(rule)
-        return await self.admissions.admit(Asked(rule, record.digest, address=address, lease=lease))
+    async def admit(self, rule: Rule, record: TokenRecord, address: str = "") -> AdmissionFacts:
+        lease = self.refunds.new_lease() if rule.has_leases else ""
+        return await self.admissions.admit(AdmissionRequest(rule, record.digest, address=address, lease=lease))
 
     async def keys(self) -> set[str]:
         return {str(key) for key in await self.client.keys(ALL_BUT_MARKER)}
 
-    async def give_back(self, rule: Rule, facts: Facts, units: int) -> None:
+    async def refund(self, rule: Rule, facts: AdmissionFacts, units: int) -> None:
         settled = msgspec.structs.replace(facts, cost=facts.cost - units)
-        self.settlements.settle(Authorized(rule, facts.record, settled))
-        await self.settlements.settled()
+        self.refunds.refund(Authorized(rule, settled))
+        await self.refunds.drain()
 
 
 @asynccontextmanager
@@ -88,4 +87,4 @@ async def open_bench(url: str, records: Sequence[TokenRecord] = (), lease_second
                 await bench.tokens.create(record)
             yield bench
         finally:
-            await bench.settlements.close()
+            await bench.refunds.close()

@@ -21,7 +21,7 @@ STORING = Storing(
     groups=("all", "group:a"),
     began_at=NOW,
     keep_milliseconds=60_000,
-    lead=None,
+    leader=None,
 )
 LONG = STORING.content * 100
 """In pieces of ten bytes: seventy of them."""

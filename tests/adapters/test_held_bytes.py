@@ -4,7 +4,7 @@ import pytest
 
 from gateway.adapters.streams import PIECE_BYTES, HeldBytes, HeldContent, Hold, collect
 from gateway.core.http.messages import ContentStream
-from tests.support.room import Pieces
+from tests.support.exchange_harness import Pieces
 
 LIMIT = 8 * PIECE_BYTES
 

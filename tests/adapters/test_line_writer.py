@@ -53,7 +53,7 @@ def test_what_was_taken_is_written(tmp_path: Path) -> None:
     writer = LineWriter(str(file), ENOUGH, print)
     for start in range(0, 100, 10):
         assert writer.put(number(10, start), 10)
-    assert 0 == writer.close(10)
+    assert 0 == writer.finish(10)
     assert b"before\n" + number(100) == file.read_bytes()
     assert not writer.put(b"late\n")
 
@@ -76,7 +76,7 @@ def test_a_reader_that_stalls_holds_up_nobody() -> None:
         assert writer.flush(10)
         assert writer.put(b"again\n")
         assert b"again\n" == read_to(reading, b"\n")
-        assert 0 == writer.close(10)
+        assert 0 == writer.finish(10)
 
 
 def test_the_end_waits_only_so_long_for_a_reader() -> None:
@@ -84,7 +84,7 @@ def test_the_end_waits_only_so_long_for_a_reader() -> None:
     with pipe() as (reading, writing):
         writer = LineWriter(writing, ENOUGH, print)
         writer.put(number(5000), 5000)
-        assert 5000 == writer.close(0.05)
+        assert 5000 == writer.finish(0.05)
         read_to(reading, b"line 4999\n")  # for the thread to end
 
 
@@ -103,7 +103,7 @@ def test_a_full_disk_is_said_once_as_it_begins_and_once_as_it_ends(soon: None, t
     assert writer.flush(10)
     assert number(3) == file.read_bytes()
     assert ["can be written again"] == said[1:]
-    assert 0 == writer.close(10)
+    assert 0 == writer.finish(10)
 
 
 def test_a_full_disk_does_not_hold_up_the_end() -> None:
@@ -111,7 +111,7 @@ def test_a_full_disk_does_not_hold_up_the_end() -> None:
     writer = LineWriter("/dev/full", ENOUGH, lambda _: None)
     for _ in range(3):
         writer.put(b"line\n")
-    assert 3 == writer.close(10)
+    assert 3 == writer.finish(10)
 
 
 def write_at_most(monkeypatch: pytest.MonkeyPatch, sizes: Iterator[int]) -> None:
@@ -137,7 +137,7 @@ def test_lines_are_whole_after_a_disk_was_full(
     write_at_most(monkeypatch, iter(sizes))
     writer.put(number(3), 3)
     assert writer.flush(10)
-    assert 0 == writer.close(10)
+    assert 0 == writer.finish(10)
     lines = file.read_bytes().splitlines(keepends=True)
     assert number(3).splitlines(keepends=True) == [line for line in lines if line in number(3).splitlines(True)]
     assert all(any(whole.startswith(line[:-1]) for whole in number(3).splitlines()) for line in lines)
@@ -152,7 +152,7 @@ def test_a_file_that_was_moved_is_opened_anew(tmp_path: Path, move: Callable[[Pa
     assert writer.flush(10)
     move(file)
     writer.put(b"after\n")
-    assert 0 == writer.close(10)
+    assert 0 == writer.finish(10)
     assert b"after\n" == file.read_bytes()
 
 
@@ -163,7 +163,7 @@ def test_a_file_can_be_opened_anew_before_anything_is_written(tmp_path: Path) ->
     file.rename(tmp_path / "a.log.1")
     writer.reopen()
     wait_until(file.exists, "the file is there again")
-    assert 0 == writer.close(10)
+    assert 0 == writer.finish(10)
 
 
 def test_lines_of_two_writers_to_one_pipe_stay_whole() -> None:
@@ -177,7 +177,7 @@ def test_lines_of_two_writers_to_one_pipe_stay_whole() -> None:
         while len(read) < sum(map(len, lines)):
             read += os.read(reading, 1000)
         assert lines == set(read.splitlines(keepends=True))
-        assert [0, 0] == [writer.close(10) for writer in writers]
+        assert [0, 0] == [writer.finish(10) for writer in writers]
 
 
 def test_no_thread_is_there_before_it_is_needed(tmp_path: Path) -> None:
@@ -185,4 +185,4 @@ def test_no_thread_is_there_before_it_is_needed(tmp_path: Path) -> None:
     before = threading.active_count()
     writer = LineWriter(str(tmp_path / "a.log"), ENOUGH, print)
     assert before == threading.active_count()
-    assert 0 == writer.close(10)
+    assert 0 == writer.finish(10)

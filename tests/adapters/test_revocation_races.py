@@ -11,7 +11,7 @@ from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Allow, Asked, decide
+from gateway.core.admission.decision import AdmissionRequest, Authorized, decide
 from gateway.core.errors import ChangeRefused
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.text import token_id
@@ -92,9 +92,11 @@ class Arena:
     async def admit(self, worker: Worker) -> None:
         picked = [self.pick() for _ in range(20)]
         promised = [self.is_promised(record) for record in picked]
-        found = await asyncio.gather(*(worker.admissions.admit(Asked(self.rule, one.digest)) for one in picked))
+        found = await asyncio.gather(
+            *(worker.admissions.admit(AdmissionRequest(self.rule, one.digest)) for one in picked)
+        )
         for was_promised, facts in zip(promised, found, strict=True):
-            may_pass = facts.is_charged or isinstance(decide(self.rule, facts), Allow)
+            may_pass = facts.is_charged or isinstance(decide(facts), Authorized)
             assert not (was_promised and may_pass), "a revoked token was let in"
             self.done["late"] += was_promised
             self.done["refusals"] += not may_pass
@@ -148,7 +150,7 @@ async def test_what_is_revoked_is_over_whatever_others_do(redis_url: str, seed: 
         admissions, stored = RedisAdmissions(connection), await RedisTokens(connection).find_all(None, None, None)
         assert {one.digest for one in arena.known} == {one.digest for one in stored}
         for record in stored:
-            facts = await admissions.admit(Asked(arena.rule, record.digest))
+            facts = await admissions.admit(AdmissionRequest(arena.rule, record.digest))
             assert arena.is_promised(record) == facts.is_revoked == (not facts.is_charged)
 
 

@@ -28,6 +28,7 @@ from gateway.admin.schemas import BodySchemas
 from gateway.core.http.client_address import TrustedProxies
 from gateway.management import Management
 from gateway.pipeline.authenticator import Authenticator
+from gateway.server.requests import RequestAcceptor
 from tests.management.policies import FixedPolicies
 from tests.support.app_client import client_of
 from tests.support.command_line import run_json
@@ -54,10 +55,9 @@ def build_app(redis_url: str, failed_credentials: str = "1000/minute", cors: COR
     access = Access(
         admissions=RedisAdmissions(connection),
         authenticator=Authenticator(FailedCredentials(failed_credentials), b""),
-        clock=lambda: NOW,
-        new_id=lambda: f"call-{next(numbers)}",
-        trusted=TrustedProxies(),
-        masking=lambda: FixedPolicies().current.masking,
+        acceptor=RequestAcceptor(
+            FixedPolicies(), clock=lambda: NOW, new_id=lambda: f"call-{next(numbers)}", trusted=TrustedProxies()
+        ),
     )
 
     @asynccontextmanager

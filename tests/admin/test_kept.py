@@ -9,7 +9,7 @@ from litestar.testing import TestClient
 from tests.admin.conftest import Mint, build_app, check_refusal, create
 from tests.support.app_client import client_of
 from tests.support.processes import RedisServer
-from tests.support.telling_redis import TellingRedis, telling
+from tests.support.scripted_redis import ScriptedRedis, scripted_redis
 
 LATE = "did not confirm within 3 s that it is on its disk"
 Call = Callable[[httpx.Client, str], httpx.Response]
@@ -27,13 +27,13 @@ CALLS: dict[str, Call] = {
 
 
 @pytest.fixture
-def told(redis_server: RedisServer, redis_url: str) -> Iterator[TellingRedis]:
-    with telling(redis_server.port) as told:
+def told(redis_server: RedisServer, redis_url: str) -> Iterator[ScriptedRedis]:
+    with scripted_redis(redis_server.port) as told:
         yield told
 
 
 @pytest.fixture
-def api(told: TellingRedis, mint_admin: Mint) -> Iterator[httpx.Client]:
+def api(told: ScriptedRedis, mint_admin: Mint) -> Iterator[httpx.Client]:
     with TestClient(build_app(told.url)) as running:
         client = client_of(running)
         client.headers["Authorization"] = f"Bearer {mint_admin()['token']}"
@@ -42,7 +42,7 @@ def api(told: TellingRedis, mint_admin: Mint) -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize("what", list(CALLS))
 def test_a_change_that_may_be_undone_is_503_and_can_be_repeated(
-    api: httpx.Client, told: TellingRedis, what: str
+    api: httpx.Client, told: ScriptedRedis, what: str
 ) -> None:
     """It says that it is done and in effect; the same call again waits again, and is answered as ever."""
     token = create(api)["id"]
@@ -57,7 +57,7 @@ def test_a_change_that_may_be_undone_is_503_and_can_be_repeated(
     assert 2 == len(told.waits)
 
 
-def test_a_rotation_that_may_be_undone_gives_its_text_all_the_same(api: httpx.Client, told: TellingRedis) -> None:
+def test_a_rotation_that_may_be_undone_gives_its_text_all_the_same(api: httpx.Client, told: ScriptedRedis) -> None:
     """Nobody could get it a second time: the warning stands beside it, and nowhere else."""
     told.answer = (0, 0)
     rotated = api.post(f"/api/v1/tokens/{create(api)['id']}/rotations", json={})
@@ -69,7 +69,7 @@ def test_a_rotation_that_may_be_undone_gives_its_text_all_the_same(api: httpx.Cl
     assert "warning" not in rotated.json()
 
 
-def test_a_token_that_is_made_is_not_waited_for(api: httpx.Client, told: TellingRedis) -> None:
+def test_a_token_that_is_made_is_not_waited_for(api: httpx.Client, told: ScriptedRedis) -> None:
     """If it is lost, nobody gets in who should not."""
     told.answer = (0, 0)
     assert create(api)["token"]

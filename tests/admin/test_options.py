@@ -9,7 +9,7 @@ from litestar.config.cors import CORSConfig
 from litestar.routes import HTTPRoute
 from litestar.testing import TestClient
 
-from gateway.admin_app import create_admin
+from gateway.admin_app import Administration, build_application
 from gateway.settings import Settings
 from tests.admin.conftest import build_app
 from tests.support.policies import SMALL
@@ -21,7 +21,8 @@ pytestmark = pytest.mark.redis
 def listener(redis_url: str, tmp_path: Path) -> Iterator[TestClient[Litestar]]:
     """The whole admin listener: pages, API, metrics."""
     (tmp_path / "small.toml").write_text(SMALL)
-    with TestClient(create_admin(Settings(redis_url=redis_url, policies=str(tmp_path)))) as running:
+    administration = Administration(Settings(redis_url=redis_url, policies=str(tmp_path)))
+    with TestClient(build_application(administration)) as running:
         yield running
 
 

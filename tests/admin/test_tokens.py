@@ -8,7 +8,7 @@ import pytest
 
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection, open_client
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.tokens.text import digest
 from tests.admin.conftest import Mint, check_refusal, create
 from tests.support.app_client import client_of
@@ -93,7 +93,9 @@ async def test_a_version_is_the_same_after_a_use(api: Api, redis_url: str) -> No
     created = create(api)
     place, tag = f"{TOKENS}/{created['id']}", f'"{created["version"]}"'
     connection = RedisConnection(open_client(redis_url, 5), 5)
-    facts = await RedisAdmissions(connection).admit(Asked(rule_for("GET /export"), digest(created["token"], b"")))
+    facts = await RedisAdmissions(connection).admit(
+        AdmissionRequest(rule_for("GET /export"), digest(created["token"], b""))
+    )
     await connection.close()
     assert facts.record is not None
     used = api.get(place)

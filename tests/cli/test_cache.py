@@ -27,7 +27,7 @@ STORED = Storing(
     groups=("all", "project:website", "uri:app.example/export?lang=de", "group:set-1"),
     began_at=2**52,
     keep_milliseconds=600_000,
-    lead=None,
+    leader=None,
 )
 
 

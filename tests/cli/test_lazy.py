@@ -129,7 +129,10 @@ def test_the_keeper_of_workers_imports_no_server() -> None:
 @pytest.mark.parametrize(
     ("line", "completed"),
     [
-        ("gateway ", ["audit", "cache", "demo", "export", "init", "owner", "policy", "redis", "serve", "token"]),
+        (
+            "gateway ",
+            ["audit", "cache", "demo", "export", "init", "owner", "policy", "pull", "redis", "serve", "token"],
+        ),
         ("gateway to", ["token"]),
         ("gateway token re", ["revoke"]),
         ("gateway token ro", ["rotate"]),

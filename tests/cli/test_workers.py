@@ -32,16 +32,16 @@ RESTART_TICKS = round(RESTART_SECONDS / TICK_SECONDS)
 def test_a_process_that_starts_slowly_is_not_declared_dead() -> None:
     """It has START_SECONDS until it first says that it is up; a healthy one that hangs has HANG_SECONDS."""
     beats = Beats()
-    assert {""} == {beats.note(has_beaten=False) for _ in range(START_TICKS - 1)}
-    assert "" == beats.note(has_beaten=True)
-    assert {""} == {beats.note(has_beaten=False) for _ in range(HANG_TICKS - 1)}
-    assert "has hung for 10 s" == beats.note(has_beaten=False)
+    assert {""} == {beats.record_look(has_beaten=False) for _ in range(START_TICKS - 1)}
+    assert "" == beats.record_look(has_beaten=True)
+    assert {""} == {beats.record_look(has_beaten=False) for _ in range(HANG_TICKS - 1)}
+    assert "has hung for 10 s" == beats.record_look(has_beaten=False)
 
 
 def test_a_process_that_never_comes_up_is_found() -> None:
     """After START_SECONDS it counts as broken."""
     beats = Beats()
-    faults = [beats.note(has_beaten=False) for _ in range(START_TICKS)]
+    faults = [beats.record_look(has_beaten=False) for _ in range(START_TICKS)]
     assert "was not up after 120 s" == faults[-1]
 
 
@@ -49,8 +49,8 @@ def test_each_sign_of_life_counts_anew() -> None:
     """A process that is only slow is never declared dead."""
     beats = Beats()
     for _ in range(3):
-        assert "" == beats.note(has_beaten=True)
-        assert {""} == {beats.note(has_beaten=False) for _ in range(HANG_TICKS - 1)}
+        assert "" == beats.record_look(has_beaten=True)
+        assert {""} == {beats.record_look(has_beaten=False) for _ in range(HANG_TICKS - 1)}
 
 
 def say_when_told(listener: socket.socket, mouth: socket.socket) -> None:

@@ -2,8 +2,7 @@
 
 from msgspec.structs import replace
 
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized
 from gateway.core.http.messages import Field, RequestHead
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.matching import parse_pattern
@@ -112,7 +111,14 @@ RECORD = TokenRecord(
 PATTERN = parse_pattern("GET /items/{item}")
 
 
+def facts_for(rule: Rule, record: TokenRecord | None = RECORD, project: str = "") -> AdmissionFacts:
+    """What an admission under the rule finds of a token with nothing to be said against it."""
+    request = AdmissionRequest(rule, record.digest if record else "", project=project)
+    return AdmissionFacts(
+        request, NOW_MILLISECONDS, record, is_revoked=False, is_charged=True, windows=(), stored_heads=()
+    )
+
+
 def admit(rule: Rule, record: TokenRecord | None = RECORD) -> Authorized:
     """The admission of a request under the rule."""
-    facts = Facts(NOW_MILLISECONDS, record, is_revoked=False, is_charged=True, windows=(), stored_heads=())
-    return Authorized(rule, record, facts)
+    return Authorized(rule, facts_for(rule, record))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.admission.decision import Allow, Deny, Facts, decide
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused, decide
 from gateway.core.errors import ChangeRefused, NotGrantable
 from gateway.core.tokens.changes import (
     LATEST_END,
@@ -239,9 +239,10 @@ def test_the_state_of_a_token_is_the_first_that_applies(
 def test_lists_and_decisions_agree(is_active: bool, expires_at: int | None, is_revoked: bool) -> None:
     """A token that lists call active is let in, and one that they call anything else is refused for that reason."""
     record = replace(RECORD, is_active=is_active, expires_at=expires_at)
-    facts = Facts(NOW_MILLISECONDS, record, is_revoked, is_charged=True, windows=(), stored_heads=())
-    verdict = decide(find_rule("GET", "items", "1"), facts)
+    request = AdmissionRequest(find_rule("GET", "items", "1"))
+    facts = AdmissionFacts(request, NOW_MILLISECONDS, record, is_revoked, True, windows=(), stored_heads=())
+    verdict = decide(facts)
     state = state_of(record, is_revoked, NOW)
-    assert (state is TokenState.ACTIVE) == isinstance(verdict, Allow)
-    if isinstance(verdict, Deny):
+    assert (state is TokenState.ACTIVE) == isinstance(verdict, Authorized)
+    if isinstance(verdict, Refused):
         assert f"{state}_token" == verdict.reason

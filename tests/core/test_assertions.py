@@ -6,19 +6,18 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized
 from gateway.core.http.assertions import Issuer, build_assertion, build_claims, rewritten, thumbprint
 from gateway.core.policies.model import Rewrite
 from gateway.core.tokens.records import TokenRecord
-from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, find_rule, make_request
+from tests.core.samples import NOW, RECORD, facts_for, find_rule, make_request
 
 
 def admit(record: TokenRecord | None = RECORD, audience: str | None = "") -> Authorized:
     rule = find_rule("GET", "items", "1")
     upstream = replace(rule.policy.upstream, audience=audience)
-    facts = Facts(NOW_MILLISECONDS, record, is_revoked=False, is_charged=True, windows=(), stored_heads=())
-    return Authorized(replace(rule, policy=replace(rule.policy, upstream=upstream)), record, facts)
+    bound = replace(rule, policy=replace(rule.policy, upstream=upstream))
+    return Authorized(bound, facts_for(bound, record))
 
 
 def test_an_assertion_is_of_one_request_and_one_token() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.admission.decision import Allow, Facts, Kin, decide
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Restrictions, decide
 from gateway.core.errors import ChangeRefused
 from gateway.core.tokens.changes import Bounds, TokenChange, TokenRequest, TokenState, state_of, update_record
 from gateway.core.tokens.lifecycle import Rotation, bound_by, make_child, rotate_record
@@ -194,12 +194,12 @@ def test_a_child_never_does_what_its_parent_may_not(
     """Whatever the two records say: a request that passes with the child passes with its parent."""
     parent = replace(RECORD, scopes=held, expires_at=end, plan=plan, is_active=is_active)
     child = bound_by(parent, replace(RECORD, scopes=own, expires_at=own_end, plan="all", parent="ab" * 12))
-    for rule in (READ, WRITE):
-        kin = Kin(parent=parent, is_parent_revoked=is_revoked)
-        as_child = Facts(NOW * 1000, child, False, True, (), (), kin=kin)
-        as_parent = Facts(NOW * 1000, parent, is_revoked, True, (), ())
-        if isinstance(decide(rule, as_child), Allow):
-            assert isinstance(decide(rule, as_parent), Allow)
+    for request in (AdmissionRequest(READ), AdmissionRequest(WRITE)):
+        restrictions = Restrictions(parent=parent, is_parent_revoked=is_revoked)
+        as_child = AdmissionFacts(request, NOW * 1000, child, False, True, (), (), restrictions=restrictions)
+        as_parent = AdmissionFacts(request, NOW * 1000, parent, is_revoked, True, (), ())
+        if isinstance(decide(as_child), Authorized):
+            assert isinstance(decide(as_parent), Authorized)
 
 
 def test_a_child_gets_no_scope_to_sign_in_with_unasked() -> None:

@@ -8,25 +8,28 @@ from msgspec.structs import replace
 from gateway.core.admission.decision import (
     PERMISSION_CHECKS,
     TOKEN_CHECKS,
-    Allow,
-    Deny,
-    Facts,
-    Kin,
+    AdmissionFacts,
+    AdmissionRequest,
+    Authorized,
+    Refused,
+    Restrictions,
+    Verdict,
     decide,
     effective_scopes,
     ends_at,
 )
 from gateway.core.http.reasons import Reason
+from gateway.core.policies.model import Rule
 from gateway.core.quotas.model import Quota, Window
 from gateway.core.tokens.owners import OwnerStanding
 from gateway.core.tokens.records import TokenRecord
-from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, find_rule
+from tests.core.samples import NOW, NOW_MILLISECONDS, RECORD, facts_for, find_rule
 
 READ = find_rule("GET", "items", "1")
 WRITE = find_rule("POST", "items")
 FULL = Window(Quota("minute", 100, 60), 95, NOW_MILLISECONDS + 1)
 ROOMY = Window(Quota("day", 1000, 86400), 5, NOW_MILLISECONDS + 1)
-GOOD = Facts(NOW_MILLISECONDS, RECORD, is_revoked=False, is_charged=True, windows=(), stored_heads=())
+GOOD = facts_for(READ)
 
 records = st.builds(
     replace,
@@ -39,8 +42,8 @@ records = st.builds(
     project=st.sampled_from(["website", ""]),
     parent=st.sampled_from(["", "", "cd" * 12]),
 )
-kins = st.builds(
-    Kin,
+restrictions = st.builds(
+    Restrictions,
     owner=st.none()
     | st.builds(
         OwnerStanding,
@@ -51,26 +54,26 @@ kins = st.builds(
     is_parent_revoked=st.booleans(),
 )
 random_facts = st.builds(
-    Facts,
+    AdmissionFacts,
+    request=st.builds(AdmissionRequest, rule=st.just(READ), project=st.sampled_from(["", "website", "shop"])),
     now=st.integers(NOW_MILLISECONDS - 1500, NOW_MILLISECONDS + 1500),
     record=st.none() | records,
     is_revoked=st.booleans(),
     is_charged=st.booleans(),
     windows=st.lists(st.sampled_from([FULL, ROOMY]), unique=True).map(tuple),
     stored_heads=st.just(()),
-    project=st.sampled_from(["", "website", "shop"]),
-    kin=kins,
+    restrictions=restrictions,
 )
 
 
-def name_reason(needs: str, facts: Facts) -> Reason | None:
+def name_reason(needs: str, facts: AdmissionFacts) -> Reason | None:
     """The documented order, written down a second time and as plainly as can be."""
     record = facts.record
     if facts.is_revoked:
         return Reason.REVOKED_TOKEN
     if record is None:
         return Reason.UNKNOWN_TOKEN
-    if record.parent and has_ended(facts.kin, facts.now):
+    if record.parent and has_ended(facts.restrictions, facts.now):
         return Reason.PARENT_ENDED
     if not record.is_active:
         return Reason.DISABLED_TOKEN
@@ -81,20 +84,20 @@ def name_reason(needs: str, facts: Facts) -> Reason | None:
     return name_lack(needs, facts, record)
 
 
-def has_ended(kin: Kin, now: int) -> bool:
-    parent = kin.parent
-    if parent is None or kin.is_parent_revoked or not parent.is_active:
+def has_ended(restrictions: Restrictions, now: int) -> bool:
+    parent = restrictions.parent
+    if parent is None or restrictions.is_parent_revoked or not parent.is_active:
         return True
     return (parent.not_before or 0) * 1000 > now or now >= 1000 * (parent.expires_at or 2 * NOW)
 
 
-def name_lack(needs: str, facts: Facts, record: TokenRecord) -> Reason | None:
-    owner, parent = facts.kin.owner, facts.kin.parent
+def name_lack(needs: str, facts: AdmissionFacts, record: TokenRecord) -> Reason | None:
+    owner, parent = facts.restrictions.owner, facts.restrictions.parent
     if owner and owner.status != "active":
         return Reason.OWNER_BLOCKED
-    if facts.project not in ("", "website") and record.project == "website":
+    if facts.request.project not in ("", "website") and record.project == "website":
         return Reason.OTHER_PROJECT
-    if owner and owner.scopes is None and (facts.project or record.project):
+    if owner and owner.scopes is None and (facts.request.project or record.project):
         return Reason.OTHER_PROJECT
     implied = {"read": {"read"}, "write": {"read", "write"}, "admin": {"read", "write", "admin"}}
     for held in (record.scopes, owner.scopes or "" if owner else None, parent.scopes if parent else None):
@@ -105,30 +108,32 @@ def name_lack(needs: str, facts: Facts, record: TokenRecord) -> Reason | None:
     return None if facts.is_charged else Reason.QUOTA_EXCEEDED
 
 
-def reason_of(facts: Facts, rule_name: str = "read") -> Reason | None:
-    verdict = decide({"read": READ, "write": WRITE}[rule_name], facts)
-    return verdict.reason if isinstance(verdict, Deny) else None
+def reason_of(facts: AdmissionFacts, rule_name: str = "read") -> Reason | None:
+    verdict = decide_under({"read": READ, "write": WRITE}[rule_name], facts)
+    return verdict.reason if isinstance(verdict, Refused) else None
+
+
+def decide_under(rule: Rule, facts: AdmissionFacts) -> Verdict:
+    return decide(replace(facts, request=replace(facts.request, rule=rule)))
 
 
 @given(random_facts, st.sampled_from(["read", "write"]))
-def test_the_reason_is_the_first_that_applies(facts: Facts, needs: str) -> None:
+def test_the_reason_is_the_first_that_applies(facts: AdmissionFacts, needs: str) -> None:
     """Whatever the facts, the reason is the first in the documented order, and none where all checks pass."""
     assert name_reason(needs, facts) == reason_of(facts, needs)
 
 
 @given(random_facts, st.sampled_from([{"is_revoked": True}, {"record": None}, {"is_charged": False}]))
-def test_no_further_reason_to_refuse_lets_anybody_in(facts: Facts, worse: dict[str, bool | None]) -> None:
+def test_no_further_reason_to_refuse_lets_anybody_in(facts: AdmissionFacts, worse: dict[str, bool | None]) -> None:
     """A request that is refused is still refused when the facts become worse."""
     for rule in (READ, WRITE):
-        if isinstance(decide(rule, facts), Deny):
-            assert isinstance(decide(rule, replace(facts, **worse)), Deny)
+        if isinstance(decide_under(rule, facts), Refused):
+            assert isinstance(decide_under(rule, replace(facts, **worse)), Refused)
 
 
 def test_the_order_of_the_checks_is_the_documented_one() -> None:
-    """The tables hold every reason to refuse a token once, in the order in which answers are given."""
+    """Behind revoked and unknown tokens, the tables hold every reason once, in the order in which answers are given."""
     expected = [
-        Reason.REVOKED_TOKEN,
-        Reason.UNKNOWN_TOKEN,
         Reason.PARENT_ENDED,
         Reason.DISABLED_TOKEN,
         Reason.NOT_YET_VALID_TOKEN,
@@ -144,23 +149,25 @@ def test_the_order_of_the_checks_is_the_documented_one() -> None:
 
 def test_a_good_token_is_allowed_in_its_own_name() -> None:
     """The verdict carries the record of the token that was let in."""
-    assert Allow(RECORD, GOOD) == decide(READ, GOOD)
+    assert Authorized(READ, GOOD) == decide(GOOD)
 
 
 @given(random_facts)
-def test_facts_are_told_of_authenticated_tokens_only(facts: Facts) -> None:
+def test_facts_are_told_of_authenticated_tokens_only(facts: AdmissionFacts) -> None:
     """A refusal that says nothing about its holder carries no facts, so no answer can give any away."""
     for rule in (READ, WRITE):
-        verdict = decide(rule, facts)
-        if isinstance(verdict, Deny):
+        asked = replace(facts, request=replace(facts.request, rule=rule))
+        verdict = decide(asked)
+        if isinstance(verdict, Refused):
             is_authenticated = verdict.reason in {reason for reason, _ in PERMISSION_CHECKS}
-            assert (facts if is_authenticated else None) == verdict.facts
+            assert (asked if is_authenticated else None) == verdict.facts
 
 
 def test_the_windows_without_room_for_the_cost_are_named() -> None:
     """A refusal over a quota names the windows that had no room for the rule's cost, and no others."""
-    facts = replace(GOOD, is_charged=False, windows=(FULL, ROOMY))
-    assert Deny(Reason.QUOTA_EXCEEDED, facts, (FULL,)) == decide(WRITE, facts)
+    verdict = decide_under(WRITE, replace(GOOD, is_charged=False, windows=(FULL, ROOMY)))
+    assert isinstance(verdict, Refused)
+    assert (Reason.QUOTA_EXCEEDED, ("minute",)) == (verdict.reason, verdict.violated_policies)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +194,7 @@ def test_a_plan_bounds_what_the_scopes_allow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "sides", "expected"),
+    ("plan", "grantors", "expected"),
     [
         ("pro", [], "read write"),
         ("all", [], "admin"),
@@ -198,21 +205,25 @@ def test_a_plan_bounds_what_the_scopes_allow() -> None:
         ("pro", ["write", ""], ""),
     ],
 )
-def test_effective_scopes_are_those_of_every_side(plan: str, sides: list[str], expected: str) -> None:
+def test_effective_scopes_are_those_of_every_grantor(plan: str, grantors: list[str], expected: str) -> None:
     """What token, owner and parent all hold, by itself or by implication, and the plan covers."""
-    owner, parent = [*sides, None, None][:2]
+    owner, parent = [*grantors, None, None][:2]
     record = replace(RECORD, scopes="admin", plan=plan)
-    kin = Kin(
+    restrictions = Restrictions(
         None if owner is None else OwnerStanding("active", owner),
         None if parent is None else replace(RECORD, scopes=parent),
     )
-    assert expected == effective_scopes(READ, replace(GOOD, record=record, kin=kin))
+    assert expected == effective_scopes(READ, replace(GOOD, record=record, restrictions=restrictions))
 
 
 def test_a_child_ends_with_its_parent_or_before() -> None:
     """The earlier of the two ends is told; none where neither has one."""
     for own, other, expected in ((None, None, None), (7, None, 7), (None, 8, 8), (7, 8, 7), (9, 8, 8)):
-        facts = replace(GOOD, record=replace(RECORD, expires_at=own), kin=Kin(parent=replace(RECORD, expires_at=other)))
+        facts = replace(
+            GOOD,
+            record=replace(RECORD, expires_at=own),
+            restrictions=Restrictions(parent=replace(RECORD, expires_at=other)),
+        )
         assert expected == ends_at(facts)
 
 
@@ -234,11 +245,15 @@ def test_without_a_token_there_is_no_plan() -> None:
     """A public rule's requests come in nobody's name, so under no plan."""
     nobody = replace(GOOD, record=None)
     assert None is READ.allotment_of(None)
-    assert Allow(None, nobody) == decide(replace(READ, is_public=True), nobody)
+    verdict = decide_under(replace(READ, is_public=True), nobody)
+    assert isinstance(verdict, Authorized)
+    assert None is verdict.facts.record
 
 
 def test_a_public_rule_refuses_only_who_is_over_a_quota() -> None:
     """There is nothing else to be checked, and what is over is told."""
     window = replace(FULL, quota=replace(FULL.quota, per="address"), used=100)
     over = replace(GOOD, record=None, is_charged=False, windows=(window,))
-    assert Deny(Reason.QUOTA_EXCEEDED, over, (window,)) == decide(replace(READ, is_public=True), over)
+    verdict = decide_under(replace(READ, is_public=True), over)
+    assert isinstance(verdict, Refused)
+    assert (Reason.QUOTA_EXCEEDED, ("minute",)) == (verdict.reason, verdict.violated_policies)

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized
 from gateway.core.http.forward_auth import (
     MAXIMUM_CONTENT_IN_FIELD,
     PROXIES,
@@ -22,7 +21,7 @@ from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import MAXIMUM_TARGET_BYTES
 from gateway.core.policies.model import Rule
 from gateway.core.upstream.client_fields import ASSERTION_FIELD, IDENTITY_FIELDS
-from tests.core.samples import NOW_MILLISECONDS, RECORD, find_rule, load_shop, make_request
+from tests.core.samples import RECORD, facts_for, find_rule, load_shop, make_request
 
 CLIENT = (b"x-forwarded-for", b"203.0.113.9")
 FORWARDED = [
@@ -207,9 +206,8 @@ def test_an_unknown_proxy_is_none() -> None:
 
 
 def allowed(proxy: str, *, is_public: bool = False) -> list[Field]:
-    facts = Facts(NOW_MILLISECONDS, RECORD, False, True, (), ())
     rule: Rule = replace(find_rule("GET", "items", "1"), is_public=is_public)
-    response = build_allowed(PROXIES[proxy], Authorized(rule, None if is_public else RECORD, facts))
+    response = build_allowed(PROXIES[proxy], Authorized(rule, facts_for(rule, None if is_public else RECORD)))
     assert 200 == response.head.status
     assert b"" == response.content
     return response.head.fields

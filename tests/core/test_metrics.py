@@ -4,11 +4,17 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core.metrics import Metric, Sample, gather_metrics, write_metrics
-from gateway.core.usage import Counted, StoreMemory, Totals
+from gateway.core.usage import StoreMemory, Totals, UsageLabels
 
 TOTALS = Totals(
-    {Counted("tokencraft", "", "2xx", "hit"): 12, Counted("tokencraft", "quota_exceeded", "4xx", ""): 3},
-    {"store-refused": 1, "redis-refused:OOM": 2, "access-records-dropped": 5},
+    {UsageLabels("tokencraft", "", "2xx", "hit"): 12, UsageLabels("tokencraft", "quota_exceeded", "4xx", ""): 3},
+    {
+        "store-refused": 1,
+        "redis-refused:OOM": 2,
+        "access-records-dropped": 5,
+        "recognition:recognised": 7,
+        "recognition:left:changed": 1,
+    },
 )
 
 
@@ -31,6 +37,10 @@ def test_prometheus_reads_what_is_written() -> None:
         ],
         "gateway_cache_events": [({"event": "store-refused"}, 1)],
         "gateway_redis_refusals": [({"code": "OOM"}, 2)],
+        "gateway_recognition": [
+            ({"result": "left", "reason": "changed"}, 1),
+            ({"result": "recognised", "reason": ""}, 7),
+        ],
         "gateway_log_lines_dropped": [({"log": "access"}, 5)],
     } == read(gather_metrics(TOTALS, StoreMemory(1000, 4000), 2, {"tokencraft": 2, "shop": 1}))
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.core.admission.outcomes import Refused, build_refused, refuse_unmatched
+from gateway.core.admission.decision import Refused
+from gateway.core.admission.outcomes import build_refused, refuse_unmatched
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.loading import load_policies
 from tests.core.samples import SHOP, make_request
@@ -32,7 +33,7 @@ def test_what_meets_no_rule_is_refused_in_the_words_of_its_host(host: str, polic
     assert policy == (refused.policy.name if refused.policy else None)
 
 
-def test_a_dialect_has_the_404_of_its_host() -> None:
+def test_an_error_format_has_the_404_of_its_host() -> None:
     """Where no policy can be told, it is problem details."""
     contents = [
         build_refused(make_request(), refuse_unmatched(Reason.NO_MATCHING_RULE, POLICIES, host)).content

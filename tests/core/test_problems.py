@@ -194,7 +194,7 @@ def test_a_quota_tells_when_to_come_back() -> None:
         (Reason.NO_MATCHING_RULE, b'{"error":"nothing here"}'),
     ],
 )
-def test_a_policy_speaks_its_own_dialect(reason: Reason, content: bytes) -> None:
+def test_a_policy_answers_in_its_own_error_format(reason: Reason, content: bytes) -> None:
     """Content that the policy has for a reason or its status replaces problem details; fields stay."""
     response = build_refusal(reason, POLICY, "1", required_scopes=("write",))
     assert content == response.content
@@ -203,7 +203,7 @@ def test_a_policy_speaks_its_own_dialect(reason: Reason, content: bytes) -> None
 
 
 def test_a_reason_goes_before_its_status() -> None:
-    """Where the dialect has both, the reason's own content is sent."""
+    """Where the error format has both, the reason's own content is sent."""
     policy = replace(POLICY, errors={"insufficient_plan": b"1", "403": b"2"})
     found = [
         build_refusal(reason, policy, "1").content for reason in (Reason.INSUFFICIENT_PLAN, Reason.INSUFFICIENT_SCOPE)
@@ -225,7 +225,7 @@ def test_a_wrong_option_is_told_with_what_is_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "expected"),
+    ("error_format", "expected"),
     [
         (b'{"error":"{detail}"}', {"error": MISTAKE.message}),
         (b'{"code":1,"m":["{detail}!"]}', {"code": 1, "m": [MISTAKE.message + "!"]}),
@@ -238,9 +238,9 @@ def test_a_wrong_option_is_told_with_what_is_allowed() -> None:
         ),
     ],
 )
-def test_a_wrong_option_is_told_in_every_dialect(dialect: bytes, expected: object) -> None:
+def test_a_wrong_option_is_told_in_every_error_format(error_format: bytes, expected: object) -> None:
     """K7: where the policy's content has {detail} it is the message; where not, the list is a member of its own."""
-    policy = replace(POLICY, errors={"400": dialect})
+    policy = replace(POLICY, errors={"400": error_format})
     response = build_refusal(Reason.INVALID_OPTION, policy, "1", detail=MISTAKE.message, mistakes=(MISTAKE,))
     assert expected == content_of(response)
 
@@ -256,7 +256,7 @@ def test_a_detail_is_what_there_is_to_say() -> None:
 
 
 def test_before_a_policy_is_known_problem_details_are_sent() -> None:
-    """A refusal outside any policy has no dialect and no realm."""
+    """A refusal outside any policy has no error format and no realm."""
     response = build_refusal(Reason.NO_MATCHING_RULE, None, "1")
     assert "about:blank" == content_of(response)["type"]
     assert [] == field_values(response.head.fields, b"www-authenticate")

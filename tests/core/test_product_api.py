@@ -6,9 +6,16 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.core.errors import ChangeRefused, NameTaken, NotGrantable
-from gateway.core.policies.model import OWN
+from gateway.core.policies.model import DEFAULT_MAPPING
 from gateway.core.tokens.changes import TokenState
-from gateway.core.tokens.product_api import build_change, build_request, build_token, may_manage, parse_asked, refuse
+from gateway.core.tokens.product_api import (
+    build_change,
+    build_request,
+    build_token,
+    may_manage,
+    parse_token_fields,
+    refuse,
+)
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.views import TokenView
 from tests.core.samples import NOW, RECORD, load_shop
@@ -78,12 +85,12 @@ def test_a_child_makes_and_changes_nothing() -> None:
 def test_what_is_not_the_clients_to_say_cannot_be_asked_for(field: str) -> None:
     """It is an unknown field, like any other."""
     with pytest.raises(ChangeRefused, match="unknown field"):
-        parse_asked(OWN, json.dumps({"name": "x", field: "x"}).encode())
+        parse_token_fields(DEFAULT_MAPPING, json.dumps({"name": "x", field: "x"}).encode())
 
 
 def test_a_byte_order_mark_is_no_part_of_a_call() -> None:
     """RFC 8259 8.1: readers may pass over it."""
-    assert {"name": "x"} == parse_asked(OWN, b'\xef\xbb\xbf{"name": "x"}')
+    assert {"name": "x"} == parse_token_fields(DEFAULT_MAPPING, b'\xef\xbb\xbf{"name": "x"}')
 
 
 def test_times_may_be_written_as_iso_8601_knows_them() -> None:
@@ -96,18 +103,20 @@ def test_times_may_be_written_as_iso_8601_knows_them() -> None:
         ("2027-01-15", NOW - 8 * 3600),
         (None, None),
     ):
-        assert {"expires_at": expected} == parse_asked(OWN, json.dumps({"expires_at": text}).encode())
+        assert {"expires_at": expected} == parse_token_fields(
+            DEFAULT_MAPPING, json.dumps({"expires_at": text}).encode()
+        )
 
 
-def test_without_a_dialect_our_own_names_and_problem_details_are_told() -> None:
+def test_without_a_mapping_our_own_names_and_problem_details_are_told() -> None:
     """All fields, absent ones null; the text only where it is given; refusals with their code."""
-    told = build_token(OWN, view())
+    told = build_token(DEFAULT_MAPPING, view())
     assert "token" not in told
     assert "website" == told["project"]
     assert None is told["expires_at"]
     assert "2027-01-14T08:00:00Z" == told["created_at"]
     assert ["read", "write"] == told["scopes"]
-    assert "shp_x" == build_token(OWN, view(), "shp_x")["token"]
+    assert "shp_x" == build_token(DEFAULT_MAPPING, view(), "shp_x")["token"]
     answer = refuse(SHOP, NameTaken("it is taken"), "request-1")
     assert isinstance(answer.content, bytes)
     problem = json.loads(answer.content)

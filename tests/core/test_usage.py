@@ -2,8 +2,7 @@
 
 import pytest
 
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused
 from gateway.core.http.messages import Field, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.usage import (
@@ -11,30 +10,30 @@ from gateway.core.usage import (
     HOUR_SECONDS,
     MAXIMUM_HOURS,
     UPSTREAM_FAILURES,
-    Counted,
     PolicyUsage,
+    UsageLabels,
     UsagePoint,
+    build_usage_key,
     by_day,
     by_hour,
+    format_usage_labels,
     last_days,
     last_hours,
-    note_of,
-    read_counted,
-    read_noted,
-    write_counted,
+    parse_usage_labels,
+    read_usage_key,
 )
 from gateway.pipeline.exchange import UPSTREAM_REASONS
 from tests.support.policies import make_record, rule_for
 
 RECORD = make_record()
-FACTS = Facts(0, RECORD, False, True, (), ())
 CACHED, PASSED = rule_for("GET /export"), rule_for("GET /other")
+FACTS = AdmissionFacts(AdmissionRequest(CACHED), 0, RECORD, False, True, (), ())
 NOON = 1_800_014_400
 """Of a day; the hour is number 500,004."""
 
 
-def count(outcome: Authorized | Refused, status: int, *fields: Field) -> Counted:
-    return read_noted(*note_of(outcome, ResponseHead(status, [(b"etag", b'W/"a"'), *fields]))[:-1])
+def count(outcome: Authorized | Refused, status: int, *fields: Field) -> UsageLabels:
+    return read_usage_key(*build_usage_key(outcome, ResponseHead(status, [(b"etag", b'W/"a"'), *fields]))[:-1])
 
 
 @pytest.mark.parametrize(
@@ -56,37 +55,37 @@ def count(outcome: Authorized | Refused, status: int, *fields: Field) -> Counted
 )
 def test_an_answer_counts_by_the_part_of_the_cache(status: int, told: bytes, cache: str) -> None:
     """By its own Cache-Status, wherever that stands among the fields, and whatever a cache before it has said."""
-    expected = Counted("small", "", f"{status // 100}xx", cache)
+    expected = UsageLabels("small", "", f"{status // 100}xx", cache)
     backends, own = (b"cache-status", b"squid; hit"), (b"cache-status", told)
-    assert expected == count(Authorized(CACHED, RECORD, FACTS), status, own)
-    assert expected == count(Authorized(CACHED, RECORD, FACTS), status, backends, own, (b"repr-digest", b"sha-256=::"))
+    assert expected == count(Authorized(CACHED, FACTS), status, own)
+    assert expected == count(Authorized(CACHED, FACTS), status, backends, own, (b"repr-digest", b"sha-256=::"))
 
 
 def test_without_a_cache_there_is_no_part_of_it() -> None:
     """A rule without one says nothing of caches, also where the backend's cache does; nor does who asks for a proxy."""
     told = (b"cache-status", b"squid; hit")
-    assert Counted("small", "", "2xx", "") == count(Authorized(PASSED, RECORD, FACTS), 204, told)
+    assert UsageLabels("small", "", "2xx", "") == count(Authorized(PASSED, FACTS), 204, told)
     refused = Refused(Reason.QUOTA_EXCEEDED, CACHED, FACTS)
-    assert Counted("small", "quota_exceeded", "4xx", "") == count(refused, 429)
-    assert Counted("", "no_matching_rule", "4xx", "") == count(Refused(Reason.NO_MATCHING_RULE), 404)
-    allowed = note_of(Authorized(CACHED, RECORD, FACTS), ResponseHead(200, []))  # by forward-auth: not even a field
-    assert Counted("small", "", "2xx", "") == read_noted(*allowed[:-1])
-    assert Counted("small", "", "2xx", "") == count(Authorized(CACHED, RECORD, FACTS), 200)
+    assert UsageLabels("small", "quota_exceeded", "4xx", "") == count(refused, 429)
+    assert UsageLabels("", "no_matching_rule", "4xx", "") == count(Refused(Reason.NO_MATCHING_RULE), 404)
+    allowed = build_usage_key(Authorized(CACHED, FACTS), ResponseHead(200, []))  # by forward-auth: not even a field
+    assert UsageLabels("small", "", "2xx", "") == read_usage_key(*allowed[:-1])
+    assert UsageLabels("small", "", "2xx", "") == count(Authorized(CACHED, FACTS), 200)
 
 
 def test_a_request_counts_for_the_token_that_was_authenticated() -> None:
     """Refused or not; who was not authenticated is nobody."""
     head = ResponseHead(429, [])
-    assert RECORD.digest == note_of(Refused(Reason.QUOTA_EXCEEDED, PASSED, FACTS), head)[-1]
-    assert RECORD.digest == note_of(Authorized(PASSED, RECORD, FACTS), head)[-1]
-    assert "" == note_of(Refused(Reason.UNKNOWN_TOKEN, PASSED), head)[-1]
+    assert RECORD.digest == build_usage_key(Refused(Reason.QUOTA_EXCEEDED, PASSED, FACTS), head)[-1]
+    assert RECORD.digest == build_usage_key(Authorized(PASSED, FACTS), head)[-1]
+    assert "" == build_usage_key(Refused(Reason.UNKNOWN_TOKEN, PASSED), head)[-1]
 
 
 @pytest.mark.parametrize("reason", ["", *Reason])
 def test_what_is_written_reads_the_same(reason: str) -> None:
     """Whatever a request counts as comes back from its text."""
-    counted = Counted("tokencraft", reason, "4xx", "")
-    assert counted == read_counted(write_counted(counted))
+    counted = UsageLabels("tokencraft", reason, "4xx", "")
+    assert counted == parse_usage_labels(format_usage_labels(counted))
 
 
 def test_a_policys_usage_is_told_by_what_it_counts_as() -> None:
@@ -95,15 +94,15 @@ def test_a_policys_usage_is_told_by_what_it_counts_as() -> None:
         "small",
         (),
         {
-            Counted("small", "", "2xx", "hit"): 5,
-            Counted("small", "", "3xx", "not_modified"): 2,
-            Counted("small", "", "2xx", "stale"): 2,
-            Counted("small", "", "2xx", "miss"): 2,
-            Counted("small", "", "5xx", "miss"): 1,
-            Counted("small", "", "2xx", "bypass"): 50,
-            Counted("small", "upstream_timeout", "5xx", ""): 4,
-            Counted("small", "unknown_token", "4xx", ""): 7,
-            Counted("small", "store_unavailable", "5xx", ""): 1,
+            UsageLabels("small", "", "2xx", "hit"): 5,
+            UsageLabels("small", "", "3xx", "not_modified"): 2,
+            UsageLabels("small", "", "2xx", "stale"): 2,
+            UsageLabels("small", "", "2xx", "miss"): 2,
+            UsageLabels("small", "", "5xx", "miss"): 1,
+            UsageLabels("small", "", "2xx", "bypass"): 50,
+            UsageLabels("small", "upstream_timeout", "5xx", ""): 4,
+            UsageLabels("small", "unknown_token", "4xx", ""): 7,
+            UsageLabels("small", "store_unavailable", "5xx", ""): 1,
         },
     )
     assert 74 == usage.requests

@@ -39,7 +39,7 @@ async def running(handler: Handler) -> AsyncIterator[tuple[Response, HandlerRun,
     async with asyncio.timeout(20):
         one = HandlerRun()
         task = asyncio.create_task(one.do(cast(Any, handler), cast(Any, {}), cast(Any, None)))
-        yield await one.answer(task), one, task
+        yield await one.read_response(task), one, task
 
 
 async def test_an_answer_that_is_all_there_is_whole() -> None:

@@ -52,7 +52,7 @@ def plugin(settings: Settings) -> Iterator[GatewayPlugin]:
 
 
 def test_without_a_handler_the_answer_is_the_policys(plugin: GatewayPlugin) -> None:
-    """Problem details or the policy's dialect, one field for each challenge, and the fields of the quotas."""
+    """Problem details or the policy's error format, one field for each challenge, and the fields of the quotas."""
     with TestClient(Litestar([read, write], plugins=[plugin])) as client:
         refused = client.get("/read")
         assert 401 == refused.status_code

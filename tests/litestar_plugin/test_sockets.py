@@ -53,7 +53,7 @@ async def test_a_busy_handler_holds_nobody_up() -> None:
 
     async def be_busy(server: Server, receive: Any, send: Any) -> None:
         await send(ACCEPT)
-        server.socket.end(Reason.EXPIRED_TOKEN)
+        server.socket.abort(Reason.EXPIRED_TOKEN)
         await server.has_closed.wait()
 
     server = Server()
@@ -69,8 +69,8 @@ async def test_nothing_passes_once_it_is_ended() -> None:
     async def go_on(server: Server, receive: Any, send: Any) -> None:
         await send(ACCEPT)
         assert CONNECT == await receive()
-        server.socket.end(Reason.EXPIRED_TOKEN)
-        server.socket.end(Reason.EXPIRED_TOKEN)
+        server.socket.abort(Reason.EXPIRED_TOKEN)
+        server.socket.abort(Reason.EXPIRED_TOKEN)
         expected = {"type": "websocket.disconnect", "code": 1008, "reason": "invalid_token"}
         assert [expected, expected] == [await receive(), await receive()]
         await send(CLOSE)
@@ -86,7 +86,7 @@ async def test_a_handler_that_sends_is_told_as_by_a_server() -> None:
     """By the error that ASGI has for a client that has left."""
 
     async def go_on(server: Server, receive: Any, send: Any) -> None:
-        server.socket.end(Reason.EXPIRED_TOKEN)
+        server.socket.abort(Reason.EXPIRED_TOKEN)
         with pytest.raises(OSError, match="closed"):
             await send(HELLO)
         raise RuntimeError("a mistake of the handler's own")
@@ -104,7 +104,7 @@ async def test_what_is_over_is_not_closed_again(is_left: bool) -> None:
             assert LEFT == await receive()
         else:
             await send(CLOSE)
-        server.socket.end(Reason.EXPIRED_TOKEN)
+        server.socket.abort(Reason.EXPIRED_TOKEN)
 
     server = Server(LEFT)
     await server.serve(finish)
@@ -115,7 +115,7 @@ async def test_a_client_that_has_left_meanwhile_is_no_mistake() -> None:
     """The server says so when it is to close, and when a handler sends."""
 
     async def send_on(server: Server, receive: Any, send: Any) -> None:
-        server.socket.end(Reason.EXPIRED_TOKEN)
+        server.socket.abort(Reason.EXPIRED_TOKEN)
         await send(HELLO)
 
     async def be_left(server: Server, receive: Any, send: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.adapters.redis.admissions import RedisAdmissions
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.errors import ChangedMeanwhile, ChangeRefused, NotFound, NotGrantable, TokenEnded
 from gateway.core.tokens.audit import Action, Actor, AuditEntry, AuditQuery
 from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
@@ -109,7 +109,7 @@ async def test_using_a_token_is_in_no_history(management: Management, redis_url:
     """A use adds no entry, leaves the version, and is in no change's from what to what; the views have it."""
     created = (await management.create_token(ADA, "small", WEBSITE)).view
     async with open_connection(redis_url) as connection:
-        await RedisAdmissions(connection).admit(Asked(rule_for("GET /export"), created.record.digest))
+        await RedisAdmissions(connection).admit(AdmissionRequest(rule_for("GET /export"), created.record.digest))
     used = await management.get_token(created.identity)
     assert None is created.last_use
     assert (used.last_use or 0) > 0

@@ -12,7 +12,7 @@ from litestar.testing import TestClient
 from lxml import html
 from msgspec.structs import replace
 
-from gateway.admin_app import Administration, create_admin
+from gateway.admin_app import Administration, build_application
 from gateway.core.tokens.audit import Actor
 from gateway.core.tokens.changes import TokenRequest
 from gateway.core.tokens.views import CreatedToken
@@ -125,7 +125,7 @@ class Listener:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings = settings
         self.clock = clock
-        self._running = TestClient(create_admin(settings, clock=clock))
+        self._running = TestClient(build_application(Administration(settings, clock=clock)))
         self._administration = Administration(settings)
 
     @property

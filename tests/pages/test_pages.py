@@ -13,7 +13,7 @@ from gateway.admin.app import FIELDS
 from gateway.core.cache.keys import named_group
 from gateway.core.tokens.changes import TokenRequest
 from gateway.core.tokens.owners import OwnerChange
-from gateway.core.usage import Counted, write_counted
+from gateway.core.usage import UsageLabels, format_usage_labels
 from tests.pages.conftest import NOW, POLICY, TEST, Desk, Make, shown_text, tokens_on
 from tests.support.command_line import run_command
 from tests.support.processes import wait_until
@@ -259,9 +259,9 @@ def test_C14_a_bundle_ticks_its_scopes(operator: Desk) -> None:
 def test_the_overview_shows_what_was_counted(operator: Desk, make: Make, redis_url: str) -> None:
     """Requests, refusals by reason, and the busiest tokens by name."""
     token, hour = make("busy-bot"), int(NOW) // 3600
-    answered, refused = (Counted("shop", *what) for what in (("", "2xx", "hit"), ("quota_exceeded", "4xx", "")))
+    answered, refused = (UsageLabels("shop", *what) for what in (("", "2xx", "hit"), ("quota_exceeded", "4xx", "")))
     with redis.Redis.from_url(redis_url) as client:
-        counts = {write_counted(answered): 30, write_counted(refused): 10}
+        counts = {format_usage_labels(answered): 30, format_usage_labels(refused): 10}
         client.hset(keys.policy_usage("shop", hour), mapping=counts)
         client.zadd(keys.busiest(hour), {token.view.identity: 30})
         name, field = keys.token_usage(token.view.identity, hour)

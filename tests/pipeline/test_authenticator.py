@@ -3,13 +3,13 @@
 import pytest
 
 from gateway.adapters.failed_credentials import FailedCredentials
-from gateway.core.admission.outcomes import Refused
+from gateway.core.admission.decision import Refused
 from gateway.core.http.messages import RequestHead
 from gateway.core.http.reasons import Reason
 from gateway.core.tokens.text import digest
 from gateway.pipeline.authenticator import Authenticator
+from tests.support.exchange_harness import OTHER, TEXT
 from tests.support.policies import rule_for
-from tests.support.room import OTHER, TEXT
 
 RULE = rule_for("GET /export")
 
@@ -36,7 +36,7 @@ def test_a_token_becomes_its_digest() -> None:
     """Under the pepper, and the same whether the request is new or was authenticated before."""
     authenticator = Authenticator(FailedCredentials("1/hour"), b"pepper")
     assert digest(TEXT, b"pepper") == authenticator.authenticate(present(TEXT), RULE)
-    assert digest(TEXT, b"pepper") == authenticator.read(present(TEXT), RULE.policy)
+    assert digest(TEXT, b"pepper") == authenticator.read_digest(present(TEXT), RULE.policy)
     assert digest(TEXT, b"") != digest(TEXT, b"pepper")
 
 
@@ -52,7 +52,7 @@ def test_what_is_no_token_is_refused(texts: tuple[str, ...], reason: Reason) -> 
     """With its reason and its rule, also where there is no guard."""
     authenticator = Authenticator(None, b"")
     assert Refused(reason, RULE) == authenticator.authenticate(present(*texts), RULE)
-    assert reason is authenticator.read(present(*texts), RULE.policy)
+    assert reason is authenticator.read_digest(present(*texts), RULE.policy)
 
 
 def test_only_a_guess_is_counted() -> None:
@@ -61,7 +61,7 @@ def test_only_a_guess_is_counted() -> None:
     authenticator.authenticate(present(), RULE)
     authenticator.authenticate(present(TEXT, OTHER), RULE)
     authenticator.refuse(present(TEXT), Refused(Reason.REVOKED_TOKEN, RULE))
-    authenticator.read(present("sml_x"), RULE.policy)
+    authenticator.read_digest(present("sml_x"), RULE.policy)
     assert digest(TEXT, b"") == authenticator.authenticate(present(TEXT), RULE)
     authenticator.refuse(present(TEXT), Refused(Reason.UNKNOWN_TOKEN, RULE))
     blocked = authenticator.authenticate(present(TEXT), RULE)
@@ -69,4 +69,4 @@ def test_only_a_guess_is_counted() -> None:
     assert Reason.TOO_MANY_FAILURES is blocked.reason
     assert 0 < (blocked.retry_after or 0) <= 3600
     assert digest(TEXT, b"") == authenticator.authenticate(present(TEXT, client="192.0.2.2"), RULE)
-    assert digest(TEXT, b"") == authenticator.read(present(TEXT), RULE.policy)
+    assert digest(TEXT, b"") == authenticator.read_digest(present(TEXT), RULE.policy)

@@ -16,8 +16,8 @@ from gateway.core.policies.model import Rule
 from gateway.core.tokens.text import digest, token_id
 from gateway.pipeline.exchange import Permission
 from tests.adapters.raw_backend import settle
+from tests.support.exchange_harness import TEXT, ExchangeHarness, ok, open_exchange
 from tests.support.policies import SMALL, rule_for
-from tests.support.room import TEXT, Room, ok, open_room
 
 EVENTS = (b"content-type", b"text/event-stream")
 IDENTITY = token_id(digest(TEXT, b""))
@@ -56,9 +56,9 @@ async def start_reading(response: Response) -> "asyncio.Task[bytes]":
     return reading
 
 
-async def look(room: Room) -> None:
+async def look(harness: ExchangeHarness) -> None:
     """Lets the time pass after which open streams are looked at."""
-    room.clock.advance(POLL_SECONDS)
+    harness.clock.advance(POLL_SECONDS)
     for _ in range(20):  # the embedded store answers in its own time
         await settle()
 
@@ -88,37 +88,37 @@ ELSEWHERE = 'match = "* /elsewhere/**"'
 async def test_a_stream_ends_with_the_rule_that_let_it_in(policy: str, reason: Reason) -> None:
     """A reload that leaves it as it was does nothing to a stream; one by which it would be refused ends it."""
     backend = Silent()
-    async with open_room(ok(EVENTS, content=backend)) as room:
-        reading = await start_reading(await room.ask("GET /events"))
-        room.current = load_policies({"small.toml": ADMITTING})
-        await look(room)
+    async with open_exchange(ok(EVENTS, content=backend)) as harness:
+        reading = await start_reading(await harness.ask("GET /events"))
+        harness.current = load_policies({"small.toml": ADMITTING})
+        await look(harness)
         assert not reading.done()
-        room.current = load_policies({"small.toml": policy.replace("write = {", 'admin = "All"\nwrite = {')})
-        await look(room)
+        harness.current = load_policies({"small.toml": policy.replace("write = {", 'admin = "All"\nwrite = {')})
+        await look(harness)
         assert reason == reason_of(reading)
         assert backend.is_closed
 
 
 async def test_a_public_stream_ends_when_it_is_public_no_longer() -> None:
     """It was admitted in nobody's name, and nobody is not let in any more."""
-    async with open_room(ok(EVENTS, content=Silent())) as room:
-        reading = await start_reading(await room.ask("GET /published", text=None))
-        await look(room)
+    async with open_exchange(ok(EVENTS, content=Silent())) as harness:
+        reading = await start_reading(await harness.ask("GET /published", text=None))
+        await look(harness)
         assert not reading.done()
-        room.current = load_policies({"small.toml": SMALL.replace("public = true\n", "")})
-        await look(room)
+        harness.current = load_policies({"small.toml": SMALL.replace("public = true\n", "")})
+        await look(harness)
         assert Reason.MISSING_CREDENTIALS == reason_of(reading)
 
 
 async def test_who_was_let_in_as_anybody_may_stay_with_a_token() -> None:
     """The credential that the request had all the while is looked at when the rule asks for one."""
-    async with open_room(ok(EVENTS, content=Silent())) as room:
-        reading = await start_reading(await room.ask("GET /published"))
-        room.current = load_policies({"small.toml": SMALL.replace("public = true\n", 'scopes = ["read"]\n')})
-        await look(room)
+    async with open_exchange(ok(EVENTS, content=Silent())) as harness:
+        reading = await start_reading(await harness.ask("GET /published"))
+        harness.current = load_policies({"small.toml": SMALL.replace("public = true\n", 'scopes = ["read"]\n')})
+        await look(harness)
         assert not reading.done()
-        await RedisTokens(room.connection).revoke(IDENTITY)
-        await look(room)
+        await RedisTokens(harness.connection).revoke(IDENTITY)
+        await look(harness)
         assert Reason.REVOKED_TOKEN == reason_of(reading)
 
 
@@ -126,21 +126,21 @@ async def test_who_was_let_in_as_anybody_may_stay_with_a_token() -> None:
 async def test_long_content_is_a_stream_wherever_it_comes_from(length: int) -> None:
     """What is stored is sent in pieces as well, the same bytes; what one piece holds is sent at once."""
     content = bytes(range(256)) * (length // 256) + b"x" * (length % 256)
-    async with open_room(ok(content=content)) as room:
+    async with open_exchange(ok(content=content)) as harness:
         for _ in range(2):
-            answer = await room.ask("GET /export")
+            answer = await harness.ask("GET /export")
             if length <= PIECE_BYTES:
                 assert content == answer.content
             else:
                 assert content == await (await start_reading(answer))
-        assert 1 == len(room.upstreams.sent)
+        assert 1 == len(harness.upstreams.sent)
 
 
 async def test_a_slow_download_of_what_is_stored_ends_with_its_token() -> None:
     """However slowly its client takes it."""
-    async with open_room(ok(content=bytes(3 * PIECE_BYTES))) as room:
-        await (await start_reading(await room.ask("GET /export")))
-        content: Any = (await room.ask("GET /export")).content
+    async with open_exchange(ok(content=bytes(3 * PIECE_BYTES))) as harness:
+        await (await start_reading(await harness.ask("GET /export")))
+        content: Any = (await harness.ask("GET /export")).content
         took = []
 
         async def take() -> None:
@@ -153,8 +153,8 @@ async def test_a_slow_download_of_what_is_stored_ends_with_its_token() -> None:
 
         taking = asyncio.create_task(take())
         await settle()
-        await RedisTokens(room.connection).revoke(IDENTITY)
-        await look(room)
+        await RedisTokens(harness.connection).revoke(IDENTITY)
+        await look(harness)
         assert Reason.REVOKED_TOKEN == reason_of(taking)
         assert [PIECE_BYTES] == took
 
@@ -163,7 +163,7 @@ async def test_a_permission_ends_for_a_caller_that_answers_by_itself() -> None:
     """It is told once, with the reason; the rule is found as that caller finds it."""
     rules: list[Rule | None] = [rule_for("GET /export")]
     ended: list[Reason] = []
-    async with open_room() as room:
+    async with open_exchange() as harness:
         fields = [(b"authorization", b"Bearer " + TEXT.encode())]
         request = RequestHead(
             method="GET",
@@ -178,20 +178,20 @@ async def test_a_permission_ends_for_a_caller_that_answers_by_itself() -> None:
             authority="",
             received_at=0,
         )
-        permission = await room.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append)
+        permission = await harness.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append)
         assert isinstance(permission, Permission)
         permission.follow()
-        await look(room)
+        await look(harness)
         assert [] == ended
         rules[0] = None
-        room.current = load_policies({"small.toml": ADMITTING})
+        harness.current = load_policies({"small.toml": ADMITTING})
         for _ in range(2):
-            await look(room)
+            await look(harness)
         assert [Reason.NO_MATCHING_RULE] == ended
         permission.close()
-        other = await room.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append)
+        other = await harness.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append)
         assert isinstance(other, Permission)
         other.follow()
         other.close()
-        await look(room)
+        await look(harness)
         assert [Reason.NO_MATCHING_RULE] == ended

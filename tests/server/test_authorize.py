@@ -13,13 +13,13 @@ def test_a_proxy_that_asks_wrongly_floods_no_log(caplog: pytest.LogCaptureFixtur
     now = 1000.0
     log = LackingLog(lambda: now)
     for number in range(3):
-        log.note("x-forwarded-for", "192.0.2.1", f"a{number}")
-    log.note("x-forwarded-uri", "192.0.2.1", "b0")
+        log.log("x-forwarded-for", "192.0.2.1", f"a{number}")
+    log.log("x-forwarded-uri", "192.0.2.1", "b0")
     now += QUIET_SECONDS
-    log.note("x-forwarded-for", "192.0.2.2", "c0")
-    log.note("x-forwarded-for", "192.0.2.2", "c1")
+    log.log("x-forwarded-for", "192.0.2.2", "c0")
+    log.log("x-forwarded-for", "192.0.2.2", "c1")
     now -= 1
-    log.note("x-forwarded-for", "192.0.2.2", "d0")
+    log.log("x-forwarded-for", "192.0.2.2", "d0")
     assert [
         "request a0: the proxy that asks lacks x-forwarded-for (192.0.2.1)",
         "request b0: the proxy that asks lacks x-forwarded-uri (192.0.2.1)",

@@ -12,7 +12,7 @@ from gateway.adapters.streams import PIECE_BYTES
 from gateway.core.errors import UpstreamBroken
 from gateway.core.http.messages import Field, Inform, Response, ResponseHead
 from gateway.server.connection import Connection
-from gateway.server.requests import Received, RequestContent
+from gateway.server.requests import RawRequest, RequestContent
 from tests.adapters.raw_backend import settle
 from tests.server.wire import GET, HELLO, LAST_HELLO, Stream, Transport, Wire, always, whole
 
@@ -27,7 +27,7 @@ async def test_one_request_after_the_other() -> None:
     assert 2 == len(wire.transport.writes)  # an answer that is whole is one write
     assert "" == wire.transport.end
     assert 2 == wire.server.total_requests
-    expected = Received("GET", b"/a", b"b", [(b"host", b"a")], "192.0.2.1", "http")
+    expected = RawRequest("GET", b"/a", b"b", [(b"host", b"a")], "192.0.2.1", "http")
     assert [expected] * 2 == [
         msgspec.structs.replace(received, inform=None, is_gone=None) for received in wire.received
     ]
@@ -59,7 +59,7 @@ async def test_interim_answers_go_out_before_the_answer() -> None:
     informs: list[Inform] = []
     goes_on = asyncio.Event()
 
-    async def answer(received: Received, _: RequestContent | None) -> Response:
+    async def answer(received: RawRequest, _: RequestContent | None) -> Response:
         assert received.inform is not None
         informs.append(received.inform)
         received.inform(HINTS)
@@ -85,7 +85,7 @@ async def test_an_answer_that_has_begun_has_no_interim_answers() -> None:
     stream = Stream()
     informs: list[Inform | None] = []
 
-    async def answer(received: Received, _: RequestContent | None) -> Response:
+    async def answer(received: RawRequest, _: RequestContent | None) -> Response:
         informs.append(received.inform)
         return Response(ResponseHead(200, [(b"content-length", b"5")]), stream)
 
@@ -154,7 +154,7 @@ async def test_a_pipeline_is_answered_in_order() -> None:
     gates = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
     count = iter(range(3))
 
-    async def answer(_: Received, __: RequestContent | None) -> Response:
+    async def answer(_: RawRequest, __: RequestContent | None) -> Response:
         number = next(count)
         await gates[number].wait()
         return whole(b"%d" % number)
@@ -176,7 +176,7 @@ async def test_who_leaves_is_served_no_longer() -> None:
     """The request is cancelled, one that waited behind it is not begun, and nothing is written."""
     ends = []
 
-    async def answer(_: Received, __: RequestContent | None) -> Response:
+    async def answer(_: RawRequest, __: RequestContent | None) -> Response:
         try:
             await asyncio.Event().wait()
         finally:
@@ -218,7 +218,7 @@ async def test_who_leaves_in_mid_stream_ends_it() -> None:
 async def test_a_cancellation_from_elsewhere_is_passed_on() -> None:
     """A server that stops cancels its requests: that is no client that left."""
 
-    async def answer(_: Received, __: RequestContent | None) -> Response:
+    async def answer(_: RawRequest, __: RequestContent | None) -> Response:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -294,7 +294,7 @@ async def test_what_is_no_response_is_not_sent(fields: list[Field]) -> None:
 async def test_a_mistake_of_ours_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
     """And is in the log."""
 
-    async def answer(_: Received, __: RequestContent | None) -> Response:
+    async def answer(_: RawRequest, __: RequestContent | None) -> Response:
         raise LookupError("ours")
 
     wire = Wire(answer)
@@ -307,7 +307,7 @@ async def test_a_stopping_server_lets_answers_end() -> None:
     """Who waits between requests is let go; an answer under way is the last."""
     gate = asyncio.Event()
 
-    async def answer(_: Received, __: RequestContent | None) -> Response:
+    async def answer(_: RawRequest, __: RequestContent | None) -> Response:
         await gate.wait()
         return whole()
 

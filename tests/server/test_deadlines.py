@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.http.messages import Response, ResponseHead
 from gateway.server.connection import CONTENT_SECONDS, HEAD_SECONDS, IDLE_SECONDS, LINGER_SECONDS, STALLED_SECONDS
-from gateway.server.requests import Received, RequestContent
+from gateway.server.requests import RawRequest, RequestContent
 from tests.adapters.raw_backend import settle
 from tests.server.wire import GET, HELLO, LAST_HELLO, POST, Stream, Wire, always, read_all, whole
 
@@ -41,7 +41,7 @@ async def test_a_slow_backend_is_not_the_clients_fault() -> None:
     """No deadline runs while the answer is waited for."""
     gate = asyncio.Event()
 
-    async def answer(_: Received, __: RequestContent | None) -> Response:
+    async def answer(_: RawRequest, __: RequestContent | None) -> Response:
         await gate.wait()
         return whole()
 

@@ -11,10 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.adapters.policy_versions import RedisVersions
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
-from gateway.adapters.redis.usage import RedisCounting, RedisUsage
+from gateway.adapters.redis.usage import RedisUsage, RedisUsageCounter
 from gateway.admin.metrics import build_metrics
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized
 from gateway.core.http.messages import ResponseHead
 from gateway.core.tokens.text import token_id
 from tests.support.policies import make_record, rule_for, small_policies
@@ -26,13 +25,13 @@ ADDRESS = "192.0.2.77"
 def ask(url: str, *, requests: int) -> tuple[int, str, str]:
     """Status, media type and content of `/metrics`, after so many requests of a token."""
     connection = RedisConnection(open_client(url, 5), 5)
-    counting = RedisCounting(connection, Counter({"store-refused": 2}), time.time)
+    counting = RedisUsageCounter(connection, Counter({"store-refused": 2}), time.time)
 
     async def count() -> None:
-        record = make_record()
-        facts = Facts(0, record, False, True, (), (), address=ADDRESS)
+        record, rule = make_record(), rule_for("GET /export")
+        facts = AdmissionFacts(AdmissionRequest(rule, address=ADDRESS), 0, record, False, True, (), ())
         for _ in range(requests):
-            counting.note(Authorized(rule_for("GET /export"), record, facts), ResponseHead(200, [(b"age", b"1")]))
+            counting.count_request(Authorized(rule, facts), ResponseHead(200, [(b"age", b"1")]))
         await counting.flush()
 
     versions = RedisVersions(connection, "here", SimpleNamespace(current=small_policies()))

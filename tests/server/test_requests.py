@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.http.messages import Response, ResponseHead
 from gateway.server.connection import LINGER_SECONDS
-from gateway.server.requests import HIGH_WATER_BYTES, MAXIMUM_DISCARDED_BYTES, Received, RequestContent
+from gateway.server.requests import HIGH_WATER_BYTES, MAXIMUM_DISCARDED_BYTES, RawRequest, RequestContent
 from tests.adapters.raw_backend import settle
 from tests.server.wire import GET, HELLO, LAST_HELLO, POST, Stream, Wire, always, read_all, whole, whole_bytes
 
@@ -26,7 +26,7 @@ async def test_a_fast_client_waits_for_a_slow_backend() -> None:
     """No more is held than HIGH_WATER_BYTES and what was on its way."""
     goes_on = asyncio.Event()
 
-    async def answer(_: Received, content: RequestContent | None) -> Response:
+    async def answer(_: RawRequest, content: RequestContent | None) -> Response:
         await goes_on.wait()
         return await read_all(_, content)
 
@@ -157,7 +157,7 @@ async def test_an_answer_that_does_not_read_malformed_content_says_that_it_is_th
     """A refusal that was on its way when the content broke is the one answer, with Connection: close."""
     goes_on = asyncio.Event()
 
-    async def answer(_: Received, __: RequestContent | None) -> Response:
+    async def answer(_: RawRequest, __: RequestContent | None) -> Response:
         await goes_on.wait()
         return whole()
 

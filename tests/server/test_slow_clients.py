@@ -22,8 +22,8 @@ from gateway.server.connection import (
     Connection,
     Deadlines,
 )
-from gateway.server.requests import Received, RequestContent
-from gateway.server.responses import PLAIN, Outgoing
+from gateway.server.requests import RawRequest, RequestContent
+from gateway.server.responses import PLAIN, ResponseWriter
 from tests.adapters.raw_backend import ManualClock, on_both_loops, settle, until
 from tests.server.wire import GET, refuse, whole
 
@@ -58,12 +58,13 @@ class Server:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.deadlines = Deadlines(self.clock)
+        self.recognition = None
         self.endless = Endless()
         self.state = ServerState()
         self.config = Config(app=cast(Any, self), lifespan="off")
         self.config.loaded_app = cast(Any, self)
 
-    async def answer(self, received: Received, content: RequestContent | None, _: int) -> Response:
+    async def handle_request(self, received: RawRequest, content: RequestContent | None, _: int) -> Response:
         if received.fault is not None:
             return await refuse(received.fault)
         if received.path == b"/endless":
@@ -203,15 +204,15 @@ async def test_no_piece_is_asked_for_before_the_client_has_taken_the_last() -> N
 
     class Stuck:
         def write(self, _: bytes) -> None:
-            outgoing.pause()
+            writer.pause()
 
-    outgoing = Outgoing(cast(Any, Stuck()), lambda _: None)
-    sending = asyncio.create_task(outgoing.stream(ResponseHead(200, []), cast(ContentStream, endless), PLAIN))
+    writer = ResponseWriter(cast(Any, Stuck()), lambda _: None)
+    sending = asyncio.create_task(writer.stream(ResponseHead(200, []), cast(ContentStream, endless), PLAIN))
     asked = []
     for _ in range(4):
         await settle()
         asked.append(endless.pieces)
-        outgoing.resume()
+        writer.resume()
     assert [0, 1, 2, 3] == asked
     sending.cancel()
     await asyncio.wait([sending])

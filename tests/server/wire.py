@@ -11,7 +11,7 @@ from gateway.core.http.messages import Response, ResponseHead
 from gateway.core.http.problems import build_refusal
 from gateway.core.http.reasons import Reason
 from gateway.server.connection import Connection, Deadlines
-from gateway.server.requests import Received, RequestContent
+from gateway.server.requests import RawRequest, RequestContent
 from tests.adapters.raw_backend import ManualClock, settle
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -70,7 +70,7 @@ class Transport(asyncio.Transport):
         return self.peer() if name == "peername" else self.socket if name == "socket" else default
 
 
-Answer = Callable[[Received, RequestContent | None], Awaitable[Response]]
+Answer = Callable[[RawRequest, RequestContent | None], Awaitable[Response]]
 
 
 class Wire:
@@ -78,9 +78,10 @@ class Wire:
 
     def __init__(self, answer: Answer, transport: Transport | None = None) -> None:
         self.clock = ManualClock()
-        self.received: list[Received] = []
-        self.faults: list[Received] = []
+        self.received: list[RawRequest] = []
+        self.faults: list[RawRequest] = []
         self.deadlines = Deadlines(self.clock)
+        self.recognition = None
         self.server = ServerState()
         self.transport = transport or Transport()
         self._answer = answer
@@ -89,13 +90,13 @@ class Wire:
         self.connection = Connection(self.config, self.server, {})
         self.connection.connection_made(self.transport)
 
-    def answer(self, received: Received, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
+    def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         assert len(self.server.tasks) == in_progress
-        if received.fault is not None:
-            self.faults.append(received)
-            return refuse(received.fault)
-        self.received.append(received)
-        return self._answer(received, content)
+        if raw.fault is not None:
+            self.faults.append(raw)
+            return refuse(raw.fault)
+        self.received.append(raw)
+        return self._answer(raw, content)
 
     async def feed(self, *pieces: bytes) -> bytes:
         """What goes out for the pieces."""
@@ -134,13 +135,13 @@ def whole_bytes(content: bytes) -> bytes:
 def always(response: Response) -> Answer:
     """The same response to each request, whose content is not read."""
 
-    async def answer(_: Received, __: RequestContent | None) -> Response:
+    async def answer(_: RawRequest, __: RequestContent | None) -> Response:
         return Response(ResponseHead(response.head.status, list(response.head.fields)), response.content)
 
     return answer
 
 
-async def read_all(_: Received, content: RequestContent | None) -> Response:
+async def read_all(_: RawRequest, content: RequestContent | None) -> Response:
     """A backend that answers with what it was sent."""
     return whole(b"".join([piece async for piece in content]) if content else b"-")
 

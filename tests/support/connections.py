@@ -1,5 +1,6 @@
 """Connections to Redis that are open for the length of a block."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,3 +15,10 @@ async def open_connection(url: str, timeout_seconds: float = 10) -> AsyncIterato
         yield connection
     finally:
         await connection.close()
+
+
+async def until_closed(connection: RedisConnection) -> None:
+    """Return when the circuit is closed: a probe has found Redis again."""
+    async with asyncio.timeout(10):
+        while connection.is_circuit_open:
+            await asyncio.sleep(0)

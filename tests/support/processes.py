@@ -51,6 +51,10 @@ def refuse_in_unit_test(program: str) -> None:
     assert not unit_test, f"{unit_test} is marked unit and starts {program}: see the tables of tests/conftest.py"
 
 
+DIFFERENCE = "the short way differs"
+"""What a gateway logs in verify mode if its two ways answer differently (gateway/pipeline/recognition.py)."""
+
+
 class Process:
     """A child process whose output is kept, but for standard output if that has a descriptor of its own."""
 
@@ -81,12 +85,15 @@ class Process:
             self.popen.send_signal(signal.SIGCONT)
             self.popen.send_signal(number)
         try:
-            return self.popen.wait(START_SECONDS)
+            code = self.popen.wait(START_SECONDS)
         except subprocess.TimeoutExpired:
             self.popen.kill()
             raise
         finally:
             self._output.close()
+        if DIFFERENCE in self.text():  # with GATEWAY_RECOGNITION=verify, whatever the test was about
+            raise AssertionError(self.text())
+        return code
 
 
 class RedisServer(Process):

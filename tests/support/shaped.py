@@ -3,7 +3,7 @@
 import msgspec
 
 from gateway.core.http.messages import Field, Response
-from tests.support.room import field, ok
+from tests.support.exchange_harness import field, ok
 
 POLICY = """
 name = "small"

@@ -12,7 +12,7 @@ from tests.support.client import ask
 from tests.support.command_line import run_command, run_json
 from tests.support.processes import RedisServer, wait_until
 from tests.support.raw import RawBackend, read_head
-from tests.support.telling_redis import telling
+from tests.support.scripted_redis import scripted_redis
 from tests.system.conftest import Serve, mint
 from tests.system.test_cache import reply, status_of
 
@@ -96,7 +96,7 @@ def test_what_an_incident_asks_for_can_be_done_in_a_full_redis(
     run_json("owner", "set", "anna", "--policy", "system", *where)
     with redis.Redis.from_url(own_redis.url) as client:
         client.config_set("maxmemory", 1)
-        with telling(own_redis.port) as told:
+        with scripted_redis(own_redis.port) as told:
             words = command.format(id=token).split()
             policies_option = () if words[:2] == ["token", "revoke"] and token in words[2:3] else where[2:]
             done = run_command(*words, "--redis", told.url, *policies_option)

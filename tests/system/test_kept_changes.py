@@ -11,7 +11,7 @@ from gateway.adapters.redis import keys
 from tests.support.client import ask
 from tests.support.command_line import run_command, run_json
 from tests.support.processes import RedisServer
-from tests.support.telling_redis import telling
+from tests.support.scripted_redis import scripted_redis
 from tests.system.conftest import Serve, mint
 
 TARGET = "/api/v1/whoami"
@@ -68,7 +68,7 @@ def test_a_command_ends_when_the_disk_has_it(own_redis: RedisServer, policies: P
     """If the disk is late, it says what may happen, as an error: who does it again waits again, until it is well."""
     run_json("owner", "set", "anna", "--policy", "system", "--redis", own_redis.url, "--policies", str(policies))
     token = mint(own_redis.url, policies)["id"]
-    with telling(own_redis.port) as told:
+    with scripted_redis(own_redis.port) as told:
         command = change(told.url, policies, token)[what]
         told.answer = (0, 0)
         late = command()

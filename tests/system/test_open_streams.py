@@ -1,6 +1,6 @@
 """What is open when its token may no longer: events, WebSockets and slow downloads, on raw sockets through the gateway.
 
-Each of them is open before and ends after; adapters/test_stream_watch.py says when, under a clock of its own.
+Each of them is open before and ends after; adapters/test_revocation_watch.py says when, under a clock of its own.
 """
 
 import base64

@@ -95,7 +95,7 @@ def mint(app: App) -> Mint:
 
 
 def test_a_guarded_handler_needs_a_token(app: App, mint: Mint) -> None:
-    """401 with a challenge, 403 in the policy's dialect, and the handler's own answer for who may."""
+    """401 with a challenge, 403 in the policy's error format, and the handler's own answer for who may."""
     missing = app.get(EXPORT)
     assert 401 == missing.status
     assert "missing_credentials" == missing.json()["code"]

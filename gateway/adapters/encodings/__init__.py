@@ -1,1 +1,1 @@
-"""Content codings, one library a file. `encoder.py` knows them all and keeps large content off the event loop."""
+"""Content codings, one library in each file. `encoder.py` knows all and keeps large content off the event loop."""

@@ -3,17 +3,17 @@
 import brotli
 
 QUALITY = 5
-"""Of 11. Above 5 each per cent of size costs a multiple of the time; 11 takes 160 times as long for an eighth less."""
+"""Of 11. Above 5, each per cent of size costs a multiple of the time; 11 takes 160 times as long for an eighth less."""
 
 
 def compress(content: bytes) -> bytes:
-    """The content as one brotli stream."""
+    """Return the content as one brotli stream."""
     compressed: bytes = brotli.compress(content, quality=QUALITY)
     return compressed
 
 
 def decompress(encoded: bytes, limit: int) -> bytes | None:
-    """The content of one brotli stream; None where it is none, or longer than `limit`."""
+    """Return the content of one brotli stream, or None if it is malformed or longer than `limit`."""
     stream = brotli.Decompressor()
     try:
         pieces = [stream.process(encoded, output_buffer_limit=limit + 1)]

@@ -1,6 +1,6 @@
-"""Encodes content and decodes it: small content at once, large content in a thread.
+"""Encode and decode content: small content at once, large content in a thread.
 
-All three libraries let go of the interpreter while they work, so the event loop goes on.
+All three libraries release the interpreter while they work, so the event loop goes on.
 """
 
 import asyncio
@@ -14,21 +14,21 @@ CODINGS: dict[bytes, Callable[[bytes], bytes]] = {
     b"zstd": zstd.compress,
     b"gzip": gzip.compress,
 }
-"""In the order of preference: the smallest content first, as it is encoded once and sent many times."""
+"""The codings in the order of preference: the smallest result first, as it is encoded once and sent many times."""
 DECODINGS: dict[bytes, Callable[[bytes, int], bytes | None]] = {
     b"br": brotli.decompress,
     b"zstd": zstd.decompress,
     b"gzip": gzip.decompress,
 }
 INLINE_BYTES = 16 * 1024
-"""Up to here a hop to a thread and back costs as much as the work: a tenth of a millisecond."""
+"""Content up to this size is encoded at once: using a thread would cost as much, a tenth of a millisecond."""
 
 
 class ContentEncoder:
-    """Encodes with all the codings there are. What several ask for at the same time is done once."""
+    """The encoder of all codings. Concurrent requests for the same result share the work."""
 
     def __init__(self) -> None:
-        # One thread: what is large waits for its turn, and a core is left for the requests.
+        # One thread: large content waits for its turn, and a core is left for the requests.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._under_way: dict[tuple[bytes, bytes], asyncio.Future[bytes]] = {}
 
@@ -46,7 +46,7 @@ class ContentEncoder:
             future = asyncio.get_running_loop().run_in_executor(self._thread, compress, content)
             self._under_way[key] = future
             future.add_done_callback(lambda _: self._under_way.pop(key))
-        return await asyncio.shield(future)  # a client that goes away takes it from nobody else
+        return await asyncio.shield(future)  # a client that leaves does not cancel it for others
 
     async def decode(self, coding: bytes, encoded: bytes, limit: int) -> bytes | None:
         # A few bytes can stand for megabytes: all but the smallest limit is for the thread.
@@ -55,7 +55,7 @@ class ContentEncoder:
         return await asyncio.get_running_loop().run_in_executor(self._thread, DECODINGS[coding], encoded, limit)
 
     def close(self) -> None:
-        """Ends the thread after the work in it; what waits for its turn is given up."""
+        """Stop the thread after its current work, and cancel what waits."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 

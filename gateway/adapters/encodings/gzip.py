@@ -1,19 +1,19 @@
-"""The coding gzip (RFC 1952) by zlib. What is kept of it is measured in docs/decisions/0026."""
+"""The coding gzip (RFC 1952) by zlib. docs/decisions/0026 has measurements."""
 
 import zlib
 
 LEVEL = 6
 _GZIP = 16 + zlib.MAX_WBITS
-"""zlib's own gzip header: no file name, and no time, so that the same content gives the same bytes."""
+"""zlib's own gzip header, without file name and time, so that the same content gives the same bytes."""
 
 
 def compress(content: bytes) -> bytes:
-    """The content in one gzip member."""
+    """Return the content in one gzip member."""
     return zlib.compress(content, LEVEL, _GZIP)
 
 
 def decompress(encoded: bytes, limit: int) -> bytes | None:
-    """The content of all members (RFC 1952 2.2); None where they are none, or longer than `limit`."""
+    """Return the content of all members (RFC 1952 2.2), or None if they are malformed or longer than `limit`."""
     pieces: list[bytes] = []
     size = 0
     try:

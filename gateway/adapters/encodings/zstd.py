@@ -12,12 +12,12 @@ LEVEL = 6
 
 
 def compress(content: bytes) -> bytes:
-    """The content in one frame, which says how long it is."""
+    """Return the content in one frame, which has its length."""
     return zstd.compress(content, LEVEL)
 
 
 def decompress(encoded: bytes, limit: int) -> bytes | None:
-    """The content of all frames (RFC 8878 3); None where they are none, or longer than `limit`."""
+    """Return the content of all frames (RFC 8878 3), or None if they are malformed or longer than `limit`."""
     pieces: list[bytes] = []
     size = 0
     try:

@@ -1,4 +1,4 @@
-"""Access records as JSON lines, written together and off the path of requests, by a thread that may be held up."""
+"""Access records as JSON lines, written in batches by a thread, off the path of requests."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from gateway.core.usage import RECORDS_DROPPED
 
 FLUSH_SECONDS = 0.2
 CLOSE_SECONDS = 5.0
-"""For what is left at the end of the process: a stop does not wait for ever for a reader that stalls."""
+"""Seconds to write what is left at the end of the process, so that a stalled reader does not delay a stop for ever."""
 STANDARD_OUTPUT = "-"
 MAXIMUM_WAITING_BYTES = 8 * 1024 * 1024
 """Records that wait while a reader stalls or a disk is full: some 20,000, for the seconds that a restart takes."""
@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class FileAccessLog:
-    """Appends to a file, or to standard output; workers can share it.
+    """The access log in a file, or on standard output; workers can share it.
 
-    Records that find no room are dropped and counted in `counts`. The log has a line as that begins, and as it ends.
-    Raises OSError where the file cannot be opened.
+    Records that find no room are dropped and counted in `counts`; the error log has a line when that begins and ends.
+    Raises OSError if the file cannot be opened.
     """
 
     def __init__(self, path: str, counts: Counter[str] | None = None, maximum: int = MAXIMUM_WAITING_BYTES) -> None:
@@ -33,34 +33,41 @@ class FileAccessLog:
         self._counts = Counter[str]() if counts is None else counts
         self._maximum = maximum
         target = sys.stdout.fileno() if path == STANDARD_OUTPUT else path
-        most = 2 * maximum  # what `append` has let in always has room
+        most = 2 * maximum  # all lines that `append` has accepted have room
         self._writer = LineWriter(target, most, lambda what: logger.warning("access log: %s: %s", self._name, what))
-        self._encode = msgspec.json.Encoder().encode
+        self._encoder = msgspec.json.Encoder()
         self._lines: list[bytes] = []
         self._waiting_bytes = 0
-        """Of these lines."""
+        """Bytes of these lines."""
         self._dropped = 0
-        """Since the log has said so."""
+        """Records dropped since the log last reported it."""
 
     def append(self, record: AccessRecord) -> None:
-        """Takes one record; it is written within FLUSH_SECONDS, or as soon as what is before it is."""
+        """Take one record; it is written within FLUSH_SECONDS, or as soon as the records before it are."""
+        self.append_line(self._encoder.encode(record))
+
+    def encode(self, record: AccessRecord) -> bytes:
+        """Return the line of a record, without its line break."""
+        return self._encoder.encode(record)
+
+    def append_line(self, line: bytes) -> None:
+        """Take one line, as `append` does."""
         if self._waiting_bytes + self._writer.held_bytes >= self._maximum:
             self._drop()
             return
         if not self._lines:
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._hand_over)
-        line = self._encode(record)
         self._lines.append(line)
         self._waiting_bytes += len(line) + 1
 
     def reopen(self) -> None:
-        """Opens the file anew. A file that was moved away is noticed without being told."""
+        """Reopen the file. A file that was moved away is also noticed without this."""
         self._writer.reopen()
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Writes what is left, as far as that is done in this time; nothing is appended after it."""
+        """Write what is left, as far as the time allows; nothing may be appended after it."""
         self._hand_over()
-        lost = await asyncio.to_thread(self._writer.close, seconds) + self._dropped
+        lost = await asyncio.to_thread(self._writer.finish, seconds) + self._dropped
         if lost:
             logger.warning("access log: %s: %d records are lost", self._name, lost)
 
@@ -91,4 +98,4 @@ class FileAccessLog:
 def check_path(path: str) -> None:
     """Raise OSError if no log can be written there."""
     if path != STANDARD_OUTPUT:
-        LineWriter(path, 0, logger.warning).close(0)
+        LineWriter(path, 0, logger.warning).finish(0)

@@ -1,8 +1,7 @@
-"""The log of the process on standard error: one line for each event, without what looks like a token.
+"""The log of the process on standard error: one line for each event, with tokens masked.
 
-What is meant for whoever starts the gateway goes to the logger START: as text it looks like the lines of any command.
-
-Rule 1: nobody waits for whoever reads it; lines that find no room are dropped, and counted by a later line.
+Messages for the person who starts the gateway go to the logger START: as text they look like the lines of any command.
+Rule 1: logging never waits for a reader; lines that find no room are dropped, and counted by a later line.
 Rule 2: times are in UTC and say so.
 """
 
@@ -19,11 +18,11 @@ from gateway.core.tokens.records import build_time
 from gateway.core.usage import LINES_DROPPED
 
 MAXIMUM_WAITING_BYTES = 1024 * 1024
-"""Lines that wait while whoever reads standard error stalls: some thousands."""
+"""Lines that wait while the reader of standard error stalls: some thousands."""
 CLOSE_SECONDS = 1.0
-"""For what is left at the end of the process."""
+"""Seconds to write what is left at the end of the process."""
 START = "gateway.start"
-"""The logger of what a start says, or why there is none. All of it is said, whatever the level of the log is."""
+"""The logger for what a start reports, or why it failed. All of it is written, whatever the level of the log is."""
 
 
 class TextFormatter(logging.Formatter):
@@ -85,7 +84,7 @@ FORMATTERS: Mapping[str, Callable[[], TextFormatter | JsonFormatter]] = {"text":
 
 
 class ErrorLog(logging.Handler):
-    """Writes log lines to standard error, or to another descriptor, by a thread."""
+    """The handler that writes log lines to standard error, or to another descriptor, by a thread."""
 
     def __init__(self, form: str = "text", descriptor: int | None = None) -> None:
         super().__init__()
@@ -97,12 +96,12 @@ class ErrorLog(logging.Handler):
         self._dropped = 0
 
     def attend(self, masking: Callable[[], Masking], counts: Counter[str]) -> None:
-        """Masks from now on what looks like a token of the policies, and counts what is dropped in `counts`."""
+        """Mask tokens of the policies from now on, and count dropped lines in `counts`."""
         self._formatter.masking = masking
         self.counts = counts
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Takes an event. Whoever calls it holds the handler's lock, so it is one at a time."""
+        """Take an event. The caller holds the handler's lock, so there is one at a time."""
         try:
             line = self.format(record)
         except Exception:
@@ -116,12 +115,12 @@ class ErrorLog(logging.Handler):
             self.counts[LINES_DROPPED] += 1
 
     def flush(self) -> None:
-        """Waits until all is written, but not for long."""
+        """Wait until all is written, but at most CLOSE_SECONDS."""
         self._writer.flush(CLOSE_SECONDS)
 
     def close(self) -> None:
-        """Ends the thread."""
-        self._writer.close(CLOSE_SECONDS)
+        """Stop the thread."""
+        self._writer.finish(CLOSE_SECONDS)
         super().close()
 
     def _put(self, line: str) -> bool:
@@ -133,7 +132,7 @@ class ErrorLog(logging.Handler):
 
 
 def mask_logs(masking: Callable[[], Masking], counts: Counter[str]) -> None:
-    """Masks from now on, in the log of this process, what looks like a token of the policies; see `ErrorLog`."""
+    """Mask tokens of the policies in the log of this process from now on; see `ErrorLog`."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, ErrorLog):
             handler.attend(masking, counts)

@@ -1,7 +1,7 @@
-"""SIGHUP: what asks this process to read its policies again and to open its logs anew. It ends nothing.
+"""SIGHUP: it asks this process to reload its policies and to reopen its logs. It never ends the process.
 
-Rule 1: none is lost. One that comes before anybody does something at it is made up for as soon as somebody does.
-Rule 2: a process that is about to start does not die of one. It inherits that they wait, and takes them when it can.
+Rule 1: none is lost. One that comes before there is a handler is handled as soon as there is one.
+Rule 2: a starting process does not die of one. It inherits that they are blocked, and takes them when it can.
 """
 
 import asyncio
@@ -12,20 +12,20 @@ from functools import partial
 
 
 class Hangups:
-    """Those of one process. Until `take` is called, a process has nothing to do with them: the plugin's never has."""
+    """The hangups of one process. Before `take` is called, they are ignored here: the plugin never calls it."""
 
     def __init__(self) -> None:
         self._acts: list[Callable[[], object]] = []
         self._has_come = False
 
     def take(self) -> None:
-        """Survives SIGHUP from now on; for the main thread."""
+        """Handle SIGHUP from now on; call this in the main thread."""
         signal.signal(signal.SIGHUP, self._note)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     @contextmanager
     def at_each(self, act: Callable[[], object]) -> Iterator[None]:
-        """Calls `act` at each, until the end of the `with` block: within a signal handler, so that it must not wait."""
+        """Call `act` at each hangup in the `with` block. It runs in a signal handler, so it must not wait."""
         self._acts.append(act)
         if self._has_come:
             act()
@@ -35,7 +35,7 @@ class Hangups:
             self._acts.remove(act)
 
     async def follow(self, act: Callable[[], Awaitable[object]]) -> None:
-        """Awaits `act` at each, until it is cancelled; once for those that come meanwhile."""
+        """Await `act` at each hangup, until it is cancelled; once for those that come meanwhile."""
         has_come = asyncio.Event()
         with self.at_each(partial(asyncio.get_running_loop().call_soon_threadsafe, has_come.set)):
             while await has_come.wait():
@@ -49,12 +49,12 @@ class Hangups:
 
 
 HANGUPS = Hangups()
-"""This process's."""
+"""The hangups of this process."""
 
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Makes SIGHUP wait in this thread, and until they take it in processes that are started in the `with` block."""
+    """Block SIGHUP in this thread, and in processes started in the `with` block until they take it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield

@@ -1,9 +1,9 @@
-"""Lines to a file, a pipe or a terminal, written by a thread: a reader that stalls or a full disk holds up nobody else.
+"""Write lines to a file, a pipe or a terminal in a thread, so that a stalled reader or a full disk blocks only that.
 
 Rule 1: `put` never waits. What does not fit into the queue is not taken.
-Rule 2: lines stay whole, also where several workers write to one file: each write is one append, and to a pipe, which
-may take it in parts, one worker writes at a time.
-Rule 3: a line that was taken is written in the end, or counted as lost by `close`: writing is tried again until then.
+Rule 2: lines stay whole, even if several workers write to one file: each write is one append, and to a pipe, which may
+take it in parts, one worker writes at a time.
+Rule 3: a line that was taken is written in the end, or counted as lost by `close`: writing is retried until then.
 """
 
 import fcntl
@@ -18,25 +18,27 @@ from pathlib import Path
 from queue import SimpleQueue
 
 RETRY_SECONDS = 1.0
-"""Between two attempts at a file that cannot be written to."""
+"""Seconds between two attempts at a file that cannot be written."""
 
 _alone: defaultdict[tuple[int, int], threading.Lock] = defaultdict(threading.Lock)
-"""By what is written to: the lock of fcntl(2) keeps other processes out, but no other thread of this one."""
+"""Locks by file: the lock of fcntl(2) excludes other processes, but not other threads of this one."""
 
 
 class LineWriter:
-    """Appends to the file at `path`, or to an open descriptor. `say` is told when writing begins to fail, and ends to.
+    """The writer of the file at `path`, or of an open descriptor.
 
-    A file that was moved away, as rotation does, is opened anew at its path before the next lines are written.
+    It calls `log` when writing begins to fail, and recovers.
+
+    A file that was moved away, as rotation does, is reopened at its path before the next lines are written.
     """
 
-    def __init__(self, path: str | int, maximum_bytes: int, say: Callable[[str], None]) -> None:
+    def __init__(self, path: str | int, maximum_bytes: int, log: Callable[[str], None]) -> None:
         self.held_bytes = 0
-        """Taken, and not written yet."""
+        """Bytes that were accepted, and are not written yet."""
         self._path = path
         self._descriptor = _open(path) if isinstance(path, str) else path
         self._maximum_bytes = maximum_bytes
-        self._say = say
+        self._log = log
         self._lock = threading.Lock()
         self._held_lines = 0
         self._queue: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
@@ -46,11 +48,11 @@ class LineWriter:
         self._is_closing = threading.Event()
         self._must_reopen = False
         self._is_cut = False
-        """The last line in the file is not whole."""
+        """Whether the last line in the file is incomplete."""
         self._failure = ""
 
     def put(self, lines: bytes, number: int = 1) -> bool:
-        """Takes whole lines, line breaks included; False if there is no room for them."""
+        """Take whole lines, line breaks included. Return False if there is no room for them."""
         with self._lock:
             if self.held_bytes + len(lines) > self._maximum_bytes or self._is_closing.is_set():
                 return False
@@ -64,16 +66,16 @@ class LineWriter:
         return True
 
     def reopen(self) -> None:
-        """Opens the file at its path anew, now: what rotation asks for with SIGHUP."""
+        """Reopen the file at its path now: what rotation requests with SIGHUP."""
         self._must_reopen = True
         self.put(b"", 0)
 
     def flush(self, seconds: float) -> bool:
-        """Waits until all is written, but no longer than this; whether it is."""
+        """Wait until all is written, but no longer than this; return whether it is."""
         return self._is_idle.wait(seconds)
 
-    def close(self, seconds: float) -> int:
-        """Waits as long as this for what is left to be written; returns the number of lines that could not be."""
+    def finish(self, seconds: float) -> int:
+        """Wait up to `seconds` for what is left to be written; return the number of lines that could not be."""
         with self._lock:
             self._is_closing.set()
             self._queue.put(None)
@@ -94,7 +96,7 @@ class LineWriter:
                     self._is_idle.set()
 
     def _write(self, lines: bytes) -> bool:
-        """Whether the lines are written; if not, there is no time left for another attempt."""
+        """Return whether the lines are written; if not, there is no time left for another attempt."""
         left = lines
         while True:
             try:
@@ -111,24 +113,24 @@ class LineWriter:
                 return True
 
     def _write_some(self, left: bytes) -> bytes:
-        """Writes what can be written at once and returns the rest, from the line on that could not be finished."""
+        """Write what can be written at once and return the rest, from the first unfinished line on."""
         mark = b"\n" if self._is_cut else b""
         try:
             written = os.write(self._descriptor, mark + left) - len(mark)
-        except BlockingIOError:  # somebody else has made it non-blocking: its reader is behind
+        except BlockingIOError:  # another process has made it non-blocking, and its reader is slow
             select.select([], [self._descriptor], [], RETRY_SECONDS)
             return left
         if written == len(left):
             self._is_cut = False
             return b""
-        if not _is_file(self._descriptor):  # the rest follows: nobody else writes in between
+        if not _is_file(self._descriptor):  # the rest follows: no other process writes in between
             return left[written:]
         start = left.rfind(b"\n", 0, max(written, 0)) + 1
         self._is_cut = written > start
         return left[start:]
 
     def _follow(self) -> None:
-        """Opens the file anew where that was asked for, or another file or none is at its path."""
+        """Reopen the file if that was requested, or if another file or none is at its path."""
         if isinstance(self._path, str) and (self._must_reopen or _has_moved(self._path, self._descriptor)):
             opened = _open(self._path)
             os.close(self._descriptor)
@@ -137,9 +139,9 @@ class LineWriter:
 
     def _note(self, failure: str) -> None:
         if failure and not self._failure:
-            self._say(f"cannot be written ({failure}); trying again until it can")
+            self._log(f"cannot be written ({failure}); trying again until it can")
         elif self._failure and not failure:
-            self._say("can be written again")
+            self._log("can be written again")
         self._failure = failure
 
 
@@ -158,13 +160,13 @@ def _close(path: str | int, descriptor: int) -> None:
 
 @contextmanager
 def _alone_with(descriptor: int) -> Iterator[None]:
-    """Keeps everybody else from writing to a pipe; a file takes each write as a whole."""
+    """Lock a pipe against other writers; a file takes each write as a whole, and needs no lock."""
     if _is_file(descriptor):
         yield
         return
     status = os.fstat(descriptor)
     with _alone[status.st_dev, status.st_ino]:
-        with suppress(OSError):  # what cannot be locked is written to all the same
+        with suppress(OSError):  # a file that cannot be locked is written to all the same
             fcntl.lockf(descriptor, fcntl.LOCK_EX)
         try:
             yield

@@ -1,4 +1,4 @@
-"""The history of changes in Redis streams: one for each bucket of tokens, one for owners, one for what was refused.
+"""The history of changes in Redis streams: one for each bucket of tokens, one for owners, one for refused changes.
 
 An entry is in the slot of what it is about, so that one script writes both. A reader merges the streams by time.
 """
@@ -11,26 +11,26 @@ from gateway.adapters.redis.scripts import RedisWrites
 from gateway.core.tokens.audit import AuditEntry, AuditQuery, decode_entry, encode_entry, id_or_nothing
 
 AT_ONCE = 200
-"""Entries of each stream that are read in one go."""
+"""Entries of each stream that are read in one call."""
 AT_FIRST = 8
-"""Of each of all streams: the newest of all are among these, unless few are meant."""
+"""Entries of each stream in the first call if there are many streams: they include the newest, unless few match."""
 _Place = tuple[int, int, str]
 """Milliseconds and count of a stream's id, and the stream: no two entries have the same."""
 
 
 class RedisAudit:
-    """See admin_protocols.Audit."""
+    """The implementation of admin_ports.Audit."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
         self._writes = RedisWrites(connection)
 
-    async def note(self, entry: AuditEntry) -> None:
-        """Appends an entry for itself."""
+    async def append_entry(self, entry: AuditEntry) -> None:
+        """Append an entry about a refused change."""
         await self._append(keys.refusals(), entry)
 
-    async def note_purge(self, entry: AuditEntry) -> None:
-        """Appends the entry of a purge in another Redis."""
+    async def append_purge(self, entry: AuditEntry) -> None:
+        """Append the entry of a purge in another Redis."""
         await self._append(keys.audit(), entry)
 
     async def _append(self, stream: str, entry: AuditEntry) -> None:
@@ -38,7 +38,10 @@ class RedisAudit:
         await self._writes.run(("XADD", stream, *words))
 
     async def search(self, query: AuditQuery, limit: int, before: str = "") -> list[AuditEntry]:
-        """Reads the streams from their ends, a piece of each in turn, until nothing older can be meant."""
+        """Return the newest entries that match.
+
+        The streams are read backwards in turn, until nothing older can match.
+        """
         found: dict[_Place, AuditEntry] = {}
         end = _parse_place(before) if before else None
         upper = "+" if end is None else f"{end[0]}-{end[1]}"
@@ -80,13 +83,13 @@ class RedisAudit:
 
 
 def _streams(query: AuditQuery) -> list[str]:
-    """Where the entries can be: what is known of a token is in few places."""
+    """Return the streams that can have the entries: the history of one token is in few of them."""
     token = id_or_nothing(query.target or "")
     return [keys.audit(token), keys.audit(), keys.refusals()] if token else keys.audits()
 
 
 def _tag(stream: str) -> str:
-    """A short name of a stream: the bucket's, or the last part of its own."""
+    """Return a short name of a stream: the bucket's, or the last part of its own."""
     return stream.partition("{")[2][:2] or stream.rpartition(":")[2]
 
 
@@ -100,6 +103,6 @@ def _format_place(place: _Place) -> str:
 
 
 def _parse_place(text: str) -> _Place:
-    """The place of an entry's id; ValueError for what is none."""
+    """Return the place of an entry's id. Raise ValueError if it is malformed."""
     milliseconds, count, tag = text.split("-")
     return int(milliseconds), int(count), tag

@@ -3,10 +3,8 @@
 A Redis that refuses connections and one that is silent (a stopped process, a dropped packet) look the same to callers:
 StoreUnavailable, within the timeout the first time and at once after that, until a probe has been answered.
 
-How long somebody waits for an answer from outside.
-
-A connection to Redis for what comes in crowds: exports that are read, stored and waited for, calls that manage
-tokens. Whoever was let in on another connection is not in their way.
+This module also bounds how long a caller waits for an answer from outside, and has the connection for many concurrent
+commands: exports that are read, stored and waited for, and changes of tokens. They do not block other connections.
 """
 
 import asyncio
@@ -36,30 +34,30 @@ from gateway.core.errors import ConfigurationError, StoreUnavailable
 from gateway.core.usage import REFUSED
 
 LAST_TURNS = 8
-"""Of the event loop: the first reads what has arrived, the next ones hand it on, and a long answer takes several."""
+"""Iterations of the event loop: the first reads what has arrived, the next deliver it; long answers take several."""
 
 
-class Patience:
-    """Calls `run_out` after so long, but not before what has arrived meanwhile was read; unless it is cancelled.
+class StallTolerantTimeout:
+    """A timer that calls `expire` after some seconds, but only after reading what has arrived meanwhile.
 
-    A loop that was held up by this worker's own work comes back to timers that are due and answers that wait: without
-    a last look it would take the other end for silent, and refuse everybody for the fault of one.
+    If this worker's own work delays its event loop, due timers and unread answers wait together. Without a last look,
+    the timer would take the other end for silent, and refuse all requests for one delay.
     """
 
-    def __init__(self, seconds: float, run_out: Callable[[], None]) -> None:
+    def __init__(self, seconds: float, expire: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._run_out = run_out
+        self._expire = expire
         self._next_look: asyncio.Handle = self._loop.call_later(seconds, self._look, LAST_TURNS)
 
     def cancel(self) -> None:
-        """The answer is there."""
+        """Stop the timer: the answer has arrived."""
         self._next_look.cancel()
 
-    def _look(self, turns: int) -> None:  # turns, not a time: in that the worker might be held up again
+    def _look(self, turns: int) -> None:  # turns, not a time: the worker might be delayed again in that time
         if turns:
             self._next_look = self._loop.call_soon(self._look, turns - 1)
         else:
-            self._run_out()
+            self._expire()
 
 
 URL_OPTIONS: dict[str, tuple[str, ...]] = {
@@ -71,20 +69,20 @@ URL_OPTIONS: dict[str, tuple[str, ...]] = {
     ),
     "unix": ("client_name", "db", "password", "username"),
 }
-"""What the query of a Redis URL may set, by scheme. All else of a connection is the gateway's own."""
+"""The options that the query of a Redis URL may set, by scheme. The gateway sets all others."""
 FLAGS = "#!lua flags=allow-oom"
 """The first line of a script (Redis 7): refused on a replica, run in a full Redis."""
 EMBEDDED = "memory://"
-"""Redis inside this process (fakeredis): one worker, nothing kept."""
+"""The URL of a Redis inside this process (fakeredis): for one worker, without persistence."""
 MAXIMUM_CONNECTIONS = 1000
-"""Of one worker to Redis, which takes 10,000 by default. What takes many at once has bounds of its own, far below."""
+"""Connections of one worker; Redis takes 10,000 by default. Callers that need many have lower limits of their own."""
 PROBE_INTERVAL_SECONDS = 0.1
-"""How soon after its return Redis is used again, at the cost of ten PINGs a second while it is away."""
+"""Seconds between two PINGs while Redis is away: it is used again that soon after its return."""
 
 Client: TypeAlias = redis.asyncio.Redis
 Answer = TypeVar("Answer")
 NO_MASTER = {"READONLY", "MASTERDOWN"}
-"""Error codes of a server that is a replica. What it knows may be old: nothing is decided on it."""
+"""Error codes of a server that is a replica. Its data may be old, so nothing is decided on it."""
 _CODES: dict[type[Exception], str] = {
     redis.exceptions.OutOfMemoryError: "OOM",
     redis.exceptions.ReadOnlyError: "READONLY",
@@ -94,19 +92,22 @@ _CODES: dict[type[Exception], str] = {
     redis.exceptions.MasterDownError: "MASTERDOWN",
     redis.exceptions.ClusterDownError: "CLUSTERDOWN",
 }
-"""redis-py takes the code off the message of these; of others, and of hiredis' errors, it is the first word."""
+"""Error codes that redis-py removes from messages; other errors, and hiredis' errors, begin with the code."""
 _CODE = re.compile(r"[A-Z]+(?= )")
 _NOPERM_IN_SCRIPT = ("The user executing the script can't run", "ACL failure in script")
-"""How Redis 7.0, and later versions, say NOPERM of a command inside a script."""
+"""How Redis 7.0, and later versions, report NOPERM of a command inside a script."""
 LACK = "EMFILE"
-"""In the place of an error code of Redis, if this process could not open a connection."""
+"""Replaces an error code of Redis if this process could not open a connection."""
 _UNREACHABLE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, TimeoutError)
 
 logger = logging.getLogger(__name__)
 
 
 def open_client(url: str, timeout_seconds: float) -> Client:
-    """A client of the Redis at `url`; it connects with its first command. ConfigurationError for a URL of no Redis."""
+    """Return a client of the Redis at `url`, which connects with its first command.
+
+    Raise ConfigurationError if the URL is not a Redis URL.
+    """
     if url == EMBEDDED:
         return EmbeddedStore().open_client()
     _check_options(url)
@@ -114,7 +115,7 @@ def open_client(url: str, timeout_seconds: float) -> Client:
         client = redis.asyncio.Redis.from_url(
             url,
             protocol=2,
-            retry=Retry(NoBackoff(), 0),  # `RedisConnection` decides what is tried again
+            retry=Retry(NoBackoff(), 0),  # `RedisConnection` decides on retries
             max_connections=MAXIMUM_CONNECTIONS,
             socket_connect_timeout=timeout_seconds,
             socket_timeout=None,  # the breaker bounds each call as a whole
@@ -143,11 +144,14 @@ def address_of(client: Client) -> str:
 
 
 class EmbeddedStore:
-    """Redis inside this process (fakeredis), for any number of clients. Raises ConfigurationError without it."""
+    """Redis inside this process (fakeredis), for any number of clients.
+
+    Raises ConfigurationError if it is not installed.
+    """
 
     def __init__(self) -> None:
         try:
-            import fakeredis  # noqa: PLC0415 - needed only by who uses the embedded store
+            import fakeredis  # noqa: PLC0415 - only the embedded store needs it
         except ImportError as error:
             raise ConfigurationError(
                 "redis: memory:// needs the extra package: pip install token-gateway[embedded]"
@@ -163,28 +167,28 @@ class EmbeddedStore:
         self.clear()
 
     def clear(self) -> None:
-        """Forgets everything: it is empty, and that is meant."""
+        """Delete everything, and mark the empty store as intended."""
         self._direct.flushall()
         self._direct.set(redis_keys.marker(), "1")
 
     def open_client(self) -> Client:
-        """A client of what is stored, for one event loop."""
+        """Return a client of this store, for one event loop."""
         client: Client = self._kind(server=self._server)
         return client
 
 
 class Meaning(msgspec.Struct, frozen=True):
-    """What the log says of a Redis that does not answer."""
+    """The words of the log about a Redis that does not answer."""
 
     name: str = "Redis"
     absence: str = "refusing requests"
 
 
 class RedisConnection:
-    """Runs commands within `timeout_seconds` and stops asking a Redis that does not answer.
+    """A connection that runs commands within `timeout_seconds`, and stops asking a Redis that does not answer.
 
-    `meaning` says in the log which Redis that is, and what its absence means. With another connection to `follow`,
-    nothing is asked while that one's circuit is open.
+    `meaning` says in the log which Redis that is, and what its absence means. If it follows another connection
+    (`follow`), it asks nothing while that one's circuit is open.
     """
 
     def __init__(
@@ -213,7 +217,7 @@ class RedisConnection:
         return self._probing is not None or (self._follow is not None and self._follow.is_circuit_open)
 
     async def run(self, command: Callable[[Client], Awaitable[Answer]], more_seconds: float = 0) -> Answer:
-        """What `command` returns; StoreUnavailable where Redis does not answer in time or refuses.
+        """Return the result of `command`. Raise StoreUnavailable if Redis does not answer in time or refuses.
 
         A command that makes Redis wait has `more_seconds` than others.
         """
@@ -225,41 +229,36 @@ class RedisConnection:
         try:
             async with _bound(self.timeout_seconds + more_seconds):
                 answer = await command()
-        except redis.exceptions.MaxConnectionsError as error:  # this worker asks too much at once; Redis is well
+        except redis.exceptions.MaxConnectionsError as error:  # too many concurrent commands here; Redis works
             raise StoreUnavailable(f"all {MAXIMUM_CONNECTIONS} connections to Redis are in use") from error
         except _UNREACHABLE as error:
             if lacks_descriptor(error):
                 raise self._lack_descriptor(caller) from error
             raise self.open_circuit(error) from error
         except RedisError as error:
-            raise self.refuse(error, caller) from error
-        self.accept(caller)
+            raise self.record_refusal(error, caller) from error
+        self.record_success(caller)
         return answer
 
     async def run_script(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
-        """One EVALSHA; where Redis does not know the script (it was restarted), it is sent in full."""
+        """Run a script with one EVALSHA; if Redis does not know it (after a restart), send it in full."""
         return await self.run(partial(script.run, keys=keys, arguments=arguments))
 
     async def run_script_once(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
-        """The same for a script that must not run twice: where the connection breaks, nobody knows whether it did."""
+        """Run a script that must not run twice. If the connection breaks, it is not retried: it may have run."""
         return await self._run(script, lambda: script.run(self.client, keys, arguments))
 
-    async def until_closed(self) -> None:
-        """Returns when the circuit is closed: Redis has answered a probe."""
-        if self._probing is not None:
-            await asyncio.wait([self._probing])
-
     async def close(self) -> None:
-        """Ends the probe and all connections."""
+        """End the probe and close all connections."""
         if self._probing is not None:
             self._probing.cancel()
         await self.client.aclose()
 
     async def _run_on_live_connection(self, command: Callable[[Client], Awaitable[Answer]]) -> Answer:
-        """A kept connection may have been closed by a restart of Redis: then once more, on a new one.
+        """Run a command, and retry it once on a new connection: Redis may have closed an idle one in a restart.
 
-        A charge that was made just before the connection went is then made twice: a quota can end early by that one
-        request, but never admits one too many.
+        If the connection broke just after a charge, that charge is made twice: a quota can end early by one request,
+        but never admits one too many.
         """
         try:
             return await command(self.client)
@@ -267,12 +266,12 @@ class RedisConnection:
             await self.client.connection_pool.disconnect(inuse_connections=False)
             return await command(self.client)
 
-    def accept(self, caller: object) -> None:
+    def record_success(self, caller: object) -> None:
         """Note that Redis has run a script or command: if it was refused before, that has ended."""
         if self._refused and (code := self._refused.pop(_identity(caller), "")):
             logger.warning("redis: %s has ended; commands are taken again", code)
 
-    def refuse(self, error: Exception, caller: object) -> StoreUnavailable:
+    def record_refusal(self, error: Exception, caller: object) -> StoreUnavailable:
         """Return what to raise for an error reply, count it, and log it if it is new for this script or command.
 
         If the server is no master, open the circuit and leave it.
@@ -296,7 +295,7 @@ class RedisConnection:
         return StoreUnavailable(f"Redis was not asked: {NO_DESCRIPTOR}", LACK)
 
     def open_circuit(self, error: BaseException) -> StoreUnavailable:
-        """Ask Redis no more until it has answered a probe. Return what to raise for who has waited in vain."""
+        """Stop asking Redis until it has answered a probe. Return what to raise for a caller that has timed out."""
         name, absence, address = self._meaning.name, self._meaning.absence, address_of(self.client)
         self._open_circuit(f"{name} does not answer at {address} ({_describe(error)}); {absence} until it does")
         return StoreUnavailable(f"Redis did not answer: {_describe(error)}")
@@ -314,7 +313,7 @@ class RedisConnection:
         self._probing = None
 
     async def _is_master(self) -> bool:
-        """Wait for the next probe, connect anew, which resolves the name again, and return whether a master answers."""
+        """Wait for the next probe, reconnect, which resolves the name again, and return whether a master answers."""
         await asyncio.sleep(PROBE_INTERVAL_SECONDS)
         try:
             async with asyncio.timeout(self.timeout_seconds):
@@ -322,7 +321,7 @@ class RedisConnection:
                 await self.client.eval(FLAGS + "\nreturn 1", 0)
         except (RedisError, OSError, TimeoutError) as error:
             return isinstance(error, redis.exceptions.ResponseError) and refused(error).code not in NO_MASTER
-        except Exception:  # whatever it is: a probe that ends leaves the circuit open for ever
+        except Exception:  # whatever it is: a probe that stops would leave the circuit open for ever
             logger.warning("redis: a probe failed in an unexpected way; probing goes on", exc_info=True)
             return False
         return True
@@ -337,12 +336,12 @@ class Script:
 
     def __init__(self, source: str, *, runs_when_full: bool = True) -> None:
         self.sha = ""
-        """What Redis calls it; empty before it was first sent there."""
+        """The digest that names it in Redis; empty until it is sent there."""
         self.source = (FLAGS + "\n" if runs_when_full else "#!lua\n") + source
-        """What is sent to Redis."""
+        """The source that is sent to Redis."""
 
     async def run(self, client: Client, keys: list[str], arguments: list[Any]) -> Any:
-        """The script's answer."""
+        """Return the script's answer."""
         if self.sha:
             try:
                 return await self._call(client.connection_pool, keys, arguments)
@@ -361,9 +360,9 @@ class Script:
         return sha
 
     async def _call(self, pool: ConnectionPool, keys: list[str], arguments: list[Any]) -> Any:
-        """What `client.evalsha` does, without its retries, statistics and callbacks: they cost as much as the rest.
+        """Run the script like `client.evalsha`, but without retries, statistics and callbacks, which cost too much.
 
-        A connection that fails, or whose caller does not wait for the answer, is closed by what it raises.
+        If a connection fails, or its caller stops waiting for the answer, the exception closes it.
         """
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py's
         try:
@@ -375,25 +374,25 @@ class Script:
 
 @asynccontextmanager
 async def _bound(seconds: float) -> AsyncIterator[None]:
-    """TimeoutError after so long; see Patience."""
+    """Raise TimeoutError in the block after some seconds; see StallTolerantTimeout."""
     loop, bound = asyncio.get_running_loop(), asyncio.timeout(None)
-    patience = Patience(seconds, lambda: bound.reschedule(loop.time()))
+    timeout = StallTolerantTimeout(seconds, lambda: bound.reschedule(loop.time()))
     try:
         async with bound:
             yield
     finally:
-        patience.cancel()
+        timeout.cancel()
 
 
 def _identity(caller: object) -> object:
-    """Return what is the same for each run of a script, or of a command from one place in the code."""
+    """Return what is equal for all runs of a script, or of a command from one place in the code."""
     if isinstance(caller, partial):
         return getattr(caller.func, "__self__", caller.func)
     return getattr(caller, "__code__", caller)
 
 
 def without_flags(source: str) -> str:
-    """Return a script as Redis 6 takes it: without its first line."""
+    """Return a script without its first line, which Redis 6 does not understand."""
     return source.partition("\n")[2]
 
 
@@ -418,11 +417,14 @@ def _describe(error: BaseException) -> str:
 
 
 MAXIMUM_COMMANDS = 32
-"""At once. The client's pool ends at a hundred connections, and who is refused one takes Redis for away."""
+"""Concurrent commands. The client's pool has a maximum of connections, and exceeding it looks as if Redis were away."""
 
 
 class BoundedConnection(RedisConnection):
-    """Runs so many commands at once; the others wait for their turn, and their time begins with it."""
+    """A connection with a limit of concurrent commands.
+
+    Others wait for their turn, and their timeout begins with it.
+    """
 
     def __init__(
         self,
@@ -437,6 +439,6 @@ class BoundedConnection(RedisConnection):
         self._turns = asyncio.Semaphore(MAXIMUM_COMMANDS)
 
     async def run(self, command: Callable[[Client], Awaitable[Answer]], more_seconds: float = 0) -> Answer:
-        """See RedisConnection.run."""
+        """Run a command as RedisConnection.run does, when it is its turn."""
         async with self._turns:
             return await super().run(command, more_seconds)

@@ -1,20 +1,19 @@
 """Stored exports in Redis, with the content also in the worker's memory.
 
-The admission brings the current heads, so content in memory is used only where a head names its digest: what another
+The admission brings the current heads, so content in memory is used only if a head names its digest: what another
 worker stores or purges is seen at once, and a hit costs no second round trip.
 
-The content of stored exports in Redis: long content in pieces, so that nobody waits for all of it to pass.
-
-A command with 24 MiB in it holds up this worker while it is packed and sent, and Redis, so everybody, while it is read.
+The content of stored exports is in Redis, long content in pieces, so that no command blocks others for long: a command
+of 24 MiB blocks this worker while it is packed and sent, and Redis, so everybody, while it is read.
 
     name        = "content" / coding
     short       = name -> content
     long        = name "/of" -> count SP mark ; with name "/" mark "/" index -> piece, from 0
-    mark        = the beginning of the SHA-256 of what the pieces are together, so those of two never mix
+    mark        = the beginning of the SHA-256 of the joined pieces, so that pieces of two contents never mix
 
-Exports in a Redis of their own: the heads of what is stored come with a second round trip, after the admission.
+Exports may have a Redis of their own: then the heads of stored exports take a second round trip, after the admission.
 
-Rule: nothing of this Redis is needed to answer. While it is away nothing is stored, and the backends are asked.
+Rule: no answer needs this Redis. While it is away, nothing is stored, and the backends are asked.
 """
 
 import asyncio
@@ -38,43 +37,48 @@ from gateway.core.errors import ContentLost, StoreUnavailable
 from gateway.core.tokens.audit import AuditEntry, encode_entry
 
 PIECE_BYTES = 256 * 1024
-"""The most that one command carries: Redis and this worker are each busy with it for a fraction of a millisecond."""
+"""The most bytes of one command: it keeps Redis and this worker busy for a fraction of a millisecond."""
 PART_BYTES = 64 * 1024
-"""What is read at once of content that is read as it is taken: a worker holds this much of it for each slow client."""
+"""Bytes of a streamed content that are read at once: a worker holds this much of it for each slow client."""
 STAGED_MILLISECONDS = 60_000
-"""What was staged and never became an export, as its worker died, ends after this. 32 MiB take less than a second."""
+"""The life of staged content that never became an export because its worker died. 32 MiB take less than a second."""
 MARK_DIGITS = 16
 
 
 EXPORT_SHARE = 75
-"""Percent of Redis' maxmemory up to which exports are stored. The rest is kept for what cannot be done without: tokens,
-revocations, counters, and what a script needs while it runs."""
+"""Percent of Redis' maxmemory up to which exports are stored.
+
+The rest is for what the gateway cannot do without: tokens, revocations, counters, and the memory of running scripts.
+"""
 EXPORT_LIMIT = 64 * 1024 * 1024
-"""Bytes that one entitlement may have stored, unless it is said otherwise: what its builds pull, several times over."""
+"""Bytes that one entitlement may store by default: several times what its builds fetch."""
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How much may be stored; 0 is any number of bytes, and any share."""
+    """The limits of what is stored; 0 means no limit."""
 
     entitlement_bytes: int = EXPORT_LIMIT
-    """For one entitlement; the oldest make room. Also at most an eighth of Redis' maxmemory, if the share counts."""
+    """For one entitlement; the oldest are evicted. Also at most an eighth of Redis' maxmemory, if the share applies."""
     share: int = EXPORT_SHARE
-    """Percent of Redis' maxmemory. A Redis that has none, or does not tell (the embedded one), counts as never full."""
+    """Percent of Redis' maxmemory.
+
+    A Redis without one, or that does not report it (the embedded one), is never full.
+    """
 
 
 ANY = Limits(0, 0)
 
 
 class NoRoom(Exception):
-    """Content that is not stored; `outcome` says why, as what became of storing it."""
+    """There is no room for content; `outcome` is the outcome of storing it."""
 
     def __init__(self, outcome: Literal["full", "large"]) -> None:
         super().__init__(outcome)
         self.outcome = outcome
 
 
-class RedisContents:
-    """Reads and writes content beside its digest. Every method raises StoreUnavailable."""
+class RedisContentStore:
+    """The content of exports, stored beside its digest. Every method raises StoreUnavailable."""
 
     def __init__(
         self, connection: RedisConnection, piece_bytes: int = PIECE_BYTES, limits: Limits | None = None
@@ -87,7 +91,7 @@ class RedisContents:
         self._read_part = read_script("read_part.lua")
 
     async def read(self, name: str, variant: str, digest: bytes, coding: bytes) -> bytes | None:
-        """The content; None where it is gone or another one by now, or was not encoded so."""
+        """Return the content, or None if it is gone, has changed, or was not encoded so."""
         key, field = redis_keys.content(name, variant), _field(coding)
         found, short, long = await self._get(key, "digest", field, f"{field}/of")
         if found != digest or short is not None or long is None:
@@ -99,10 +103,10 @@ class RedisContents:
             if found != digest or piece is None:
                 return None
             pieces.append(piece)
-        return await asyncio.to_thread(b"".join, pieces)  # which lets go of the interpreter
+        return await asyncio.to_thread(b"".join, pieces)  # which releases the interpreter
 
     async def open(self, name: str, variant: str, digest: bytes, coding: bytes) -> "bytes | StoredContent | None":
-        """The content, if it is long as a stream that is read as it is taken; None as in `read`."""
+        """Return the content, long content as a stream that is read as it is taken; None as in `read`."""
         key, field = redis_keys.content(name, variant), _field(coding)
         found, short, long = await self._get(key, "digest", field, f"{field}/of")
         if found != digest or short is not None or long is None:
@@ -122,13 +126,13 @@ class RedisContents:
         return StoredContent(read_part, range((int(count) - 1) * first + last))
 
     async def keep_encoded(self, name: str, variant: str, digest: bytes, coding: bytes, encoded: bytes) -> None:
-        """Keeps what the content with this digest was encoded to beside it, where it is still there."""
+        """Store the encoded content beside the plain content with this digest, if that is still there."""
         await self._put(redis_keys.content(name, variant), digest, _field(coding), encoded, self.limits)
 
     async def stage(self, name: str, variant: str, digest: bytes, content: bytes) -> str:
-        """Writes long content under a name of its own, which is returned; store.lua gives it that of the export.
+        """Write long content under a temporary name and return that name; store.lua renames it to the export's.
 
-        Empty where the export has the very same content already. Raises NoRoom.
+        Return an empty name if the export has the same content already. Raise NoRoom.
         """
         found, *_ = await self._get(redis_keys.content(name, variant), "digest")
         if found == digest:
@@ -141,7 +145,7 @@ class RedisContents:
         try:
             await self._put(key, digest, _field(b""), content, ANY)
         except StoreUnavailable:
-            with suppress(StoreUnavailable):  # it ends by itself, and a full Redis had better not wait for that
+            with suppress(StoreUnavailable):  # it expires by itself, but a full Redis needs the room now
                 await self._connection.run(lambda client: client.unlink(key))
             raise
         return key
@@ -169,39 +173,39 @@ class RedisContents:
 
 
 class StoredContent:
-    """Content of which the bytes `wanted` are read as they are taken, a part at a time; see messages.StoredStream.
+    """Content whose bytes `span` are read as they are taken, one part at a time; see messages.StoredStream.
 
-    A part may come shorter than it was asked for, where a piece ends.
+    A part may be shorter than requested, at the end of a piece.
     """
 
-    def __init__(self, read_part: Callable[[int, int], Awaitable[bytes | None]], wanted: range) -> None:
+    def __init__(self, read_part: Callable[[int, int], Awaitable[bytes | None]], span: range) -> None:
         self._read_part = read_part
-        self._wanted = wanted
+        self._span = span
 
     def __len__(self) -> int:
-        return len(self._wanted)
+        return len(self._span)
 
     def __getitem__(self, part: slice) -> "StoredContent":
-        return StoredContent(self._read_part, self._wanted[part])
+        return StoredContent(self._read_part, self._span[part])
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        if not self._wanted:
+        if not self._span:
             raise StopAsyncIteration
-        part = self._wanted[:PART_BYTES]
+        part = self._span[:PART_BYTES]
         try:
             taken = await self._read_part(part.start, part.stop)
         except StoreUnavailable as error:
             raise ContentLost(f"stored content could not be read on: {error}") from error
         if not taken:
             raise ContentLost("stored content was replaced or ended while it was sent")
-        self._wanted = self._wanted[len(taken) :]
+        self._span = self._span[len(taken) :]
         return taken
 
     async def aclose(self) -> None:
-        self._wanted = range(0)
+        self._span = range(0)
 
 
 def _field(coding: bytes) -> str:
@@ -213,21 +217,22 @@ def _piece_field(field: str, mark: str, index: int) -> str:
 
 
 MAXIMUM_VARIANTS = 16
-"""Of one URI and entitlement: all their heads come with each admission. The oldest makes room."""
+"""Variants of one URI and entitlement: all their heads come with each admission. The oldest is evicted."""
 PURGE_MEMORY_MILLISECONDS = 3_600_000
-"""For how long a purge is remembered. A fetch that takes longer stores nothing."""
+"""How long a purge is remembered. A fetch that takes longer stores nothing."""
 PURGE_BATCH = 200
-"""Exports ended in one script call: Redis serves nobody else for a millisecond or two."""
+"""Exports purged in one script call: it blocks Redis for a millisecond or two."""
 NO_ROOM: tuple[Stored, ...] = ("full", "large")
 
 logger = logging.getLogger(__name__)
 
 
 class RedisExports:
-    """See protocols.Exports. Memory holds at most `memory_bytes` of content, the least recently used goes first.
+    """The implementation of ports.Exports.
 
-    `now` sets the scripts' clock in Unix milliseconds, None leaves it to Redis. What went wrong is in `counts`. The
-    history is in the same Redis, unless another one is given.
+    Memory holds at most `memory_bytes`; the least recently used are evicted. `now` sets the scripts' clock in Unix
+    milliseconds, None leaves it to Redis. `counts` counts failures. The history is in the same Redis, unless another
+    one is given.
     """
 
     def __init__(
@@ -242,7 +247,7 @@ class RedisExports:
         self.now: int | None = None
         self.counts = Counter[str]() if counts is None else counts
         self._connection = connection
-        self._contents = RedisContents(connection, piece_bytes, limits)
+        self._content_store = RedisContentStore(connection, piece_bytes, limits)
         self._memory = ContentMemory(memory_bytes)
         self._is_full = False
         self._history = history
@@ -255,15 +260,15 @@ class RedisExports:
         self._purge = read_script("exports.lua", "audit.lua", "purge.lua")
 
     def forget(self) -> None:
-        """Empties the worker's memory; what is in Redis stays."""
+        """Empty the worker's memory; what is in Redis stays."""
         self._memory.clear()
 
     def recall(self, name: str, digest: bytes, coding: bytes = b"") -> bytes | None:
-        """The content if this worker has it."""
+        """Return the content if this worker remembers it, else None."""
         return self._memory.get((name, digest + coding))
 
     async def read(self, name: str, variant: str, digest: bytes, coding: bytes = b"") -> bytes | None:
-        """The content from Redis; None where it is gone or another one by now, or was not encoded so."""
+        """Return the content from Redis, or None if it is gone, has changed, or was not encoded so."""
         key = (name, digest + coding)
         reading = self._reading.get(key)
         if reading is None:  # the first to ask reads it for all: it can be megabytes
@@ -272,16 +277,16 @@ class RedisExports:
         return await asyncio.shield(reading)
 
     async def open(self, name: str, variant: str, digest: bytes, coding: bytes = b"") -> bytes | StoredContent | None:
-        """The content, if it is long as a stream that is read as it is taken; None as in `read`."""
+        """Return the content, long content as a stream that is read as it is taken; None as in `read`."""
         try:
-            return await self._contents.open(name, variant, digest, coding)
+            return await self._content_store.open(name, variant, digest, coding)
         except StoreUnavailable as error:
             self._fail("read-failed", "a stored export could not be read", error)
             return None
 
     async def _read(self, name: str, variant: str, digest: bytes, coding: bytes) -> bytes | None:
         try:
-            content = await self._contents.read(name, variant, digest, coding)
+            content = await self._content_store.read(name, variant, digest, coding)
         except StoreUnavailable as error:
             self._fail("read-failed", "a stored export could not be read", error)
             return None
@@ -290,15 +295,15 @@ class RedisExports:
         return content
 
     async def keep_encoded(self, name: str, variant: str, digest: bytes, coding: bytes, encoded: bytes) -> None:
-        """Keeps what the content with this digest was encoded to, in memory, and in Redis beside the content."""
+        """Store the encoded content in memory, and in Redis beside the content with this digest."""
         self._memory.put((name, digest + coding), encoded)
         try:
-            await self._contents.keep_encoded(name, variant, digest, coding, encoded)
+            await self._content_store.keep_encoded(name, variant, digest, coding, encoded)
         except StoreUnavailable as error:
             self._fail("store-refused", "an encoded export could not be stored", error)
 
     async def write(self, it: Storing) -> Stored:
-        """Stores head and content at one instant, unless a purge came since the fetch began; what became of it."""
+        """Store head and content at one instant, unless a purge came since the fetch began; return the outcome."""
         try:
             outcome = await self._write(it)
         except NoRoom as refusal:
@@ -310,27 +315,27 @@ class RedisExports:
             return "refused"
         if outcome == "stored":
             self._memory.put((it.name, it.digest), it.content)
-        self._tell(outcome)
+        self._log_outcome(outcome)
         return outcome
 
     async def _write(self, it: Storing) -> Stored:
-        is_long = it.is_content_new and len(it.content) > self._contents.piece_bytes
-        staged = await self._contents.stage(it.name, it.variant, it.digest, it.content) if is_long else ""
+        is_long = it.is_content_new and len(it.content) > self._content_store.piece_bytes
+        staged = await self._content_store.stage(it.name, it.variant, it.digest, it.content) if is_long else ""
         is_sent = it.is_content_new and not is_long
-        lease, holder = (it.lead.lease, it.lead.holder) if it.lead else ("", "")
+        lease, holder = (it.leader.lease, it.leader.holder) if it.leader else ("", "")
         clock = "" if self.now is None else self.now
         arguments: list[Any] = [clock, it.began_at, it.keep_milliseconds, it.variant, it.raw_head, it.digest]
         arguments += [it.content if is_sent else b"", int(is_sent), holder]
         arguments += [MAXIMUM_VARIANTS, PURGE_MEMORY_MILLISECONDS, it.document]
-        arguments += [len(it.content), self._contents.limits.entitlement_bytes, self._contents.limits.share]
+        arguments += [len(it.content), self._content_store.limits.entitlement_bytes, self._content_store.limits.share]
         keys = [it.name, lease, staged, *_group_keys(it.policy, it.groups)]
         outcome, ended = await self._connection.run_script(self._store, keys, arguments)
         self.counts["made-room"] += ended
         stored: Stored = outcome.decode()
         return stored
 
-    def _tell(self, outcome: Stored) -> None:
-        """Counts what found no room, and logs it as that begins and ends."""
+    def _log_outcome(self, outcome: Stored) -> None:
+        """Count what found no room, and log when that begins and ends."""
         if outcome == "stored":
             self._failing.clear()
         if outcome in NO_ROOM:
@@ -338,7 +343,7 @@ class RedisExports:
         if outcome == "full" and not self._is_full:
             logger.warning(
                 "redis: exports use up their share of maxmemory (%d %%); none are stored until there is room",
-                self._contents.limits.share,
+                self._content_store.limits.share,
             )
         elif outcome == "stored" and self._is_full:
             logger.warning("redis: exports are stored again")
@@ -346,14 +351,14 @@ class RedisExports:
 
     async def _end_lease(self, it: Storing) -> None:
         """Let another worker fetch the export: this one cannot store what it fetched."""
-        if it.lead is not None:
-            with suppress(StoreUnavailable):  # then the lease ends by itself
-                await self._connection.run_script(self._end, [it.lead.lease], [it.lead.holder, "", 0])
+        if it.leader is not None:
+            with suppress(StoreUnavailable):  # then the lease expires
+                await self._connection.run_script(self._end, [it.leader.lease], [it.leader.holder, "", 0])
 
     async def document_heads(self, name: str, policy: str, groups: Sequence[str]) -> tuple[bytes, ...]:
-        """The heads of a document for a variant in these groups; none where Redis is away.
+        """Return the heads of a document for a variant in these groups; empty if Redis is away.
 
-        What was asked for before a purge of one of them is ended: the variant must not be made of it.
+        A document that was requested before a purge of one of them is removed: no variant may be made of it.
         """
         try:
             keys = [name, *(redis_keys.purged(policy, group) for group in groups)]
@@ -363,29 +368,29 @@ class RedisExports:
             return ()
 
     async def remove(self, name: str, variant: str = "") -> None:
-        """Ends one variant of an export; all of it where none is named."""
+        """Remove one variant of an export, or all of it if none is named."""
         try:
             await self._connection.run_script(self._drop, [name], [variant])
         except StoreUnavailable as error:
             self._fail("remove-failed", "a stored export could not be removed", error)
 
     def _fail(self, event: str, what: str, error: StoreUnavailable) -> None:
-        """Counts what failed, and logs it once until an export is stored. Of a Redis that is away others say so."""
+        """Count a failure, and log it once until an export is stored. If Redis is away, its connection logs that."""
         self.counts[event] += 1
         if what not in self._failing and not self._connection.is_circuit_open:
             self._failing.add(what)
             logger.warning("%s: %s; this is said once until an export is stored", what, error)
 
     async def is_seen(self, policy: str, group: str) -> bool:
-        """Whether an export of the group is stored, or the group was purged a while ago."""
+        """Return whether an export of the group is stored, or the group was purged recently."""
         keys = _group_keys(policy, [group])
         return bool(await self._connection.run(lambda client: client.exists(*keys)))
 
     async def purge(self, policy: str, groups: Sequence[str], entry: AuditEntry | None = None) -> int:
-        """Ends all exports in any of the groups, and what is being fetched for them; how many were stored.
+        """Purge all exports in any of the groups, and what is being fetched for them; return how many were stored.
 
-        Raises StoreUnavailable where Redis did not acknowledge: then some may be left, and the history says how many
-        have ended.
+        Raise StoreUnavailable if Redis did not acknowledge: then some may be left, and the history says how many were
+        purged.
         """
         clock = "" if self.now is None else self.now
         keys, note = _group_keys(policy, groups), b""
@@ -400,7 +405,7 @@ class RedisExports:
         finally:
             if entry is not None and self._history is not None:
                 changes = {**entry.changes, "ended": (None, total)}
-                await self._history.note_purge(msgspec.structs.replace(entry, changes=changes))
+                await self._history.append_purge(msgspec.structs.replace(entry, changes=changes))
         return total
 
 
@@ -413,14 +418,14 @@ class ContentMemory:
         self._entries: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
 
     def get(self, key: tuple[str, bytes]) -> bytes | None:
-        """The content kept under this key."""
+        """Return the content of this key, or None."""
         content = self._entries.get(key)
         if content is not None:
             self._entries.move_to_end(key)
         return content
 
     def put(self, key: tuple[str, bytes], content: bytes) -> None:
-        """Keeps the content; makes room by forgetting the least recently used."""
+        """Store the content, and evict the least recently used to make room."""
         self._used -= len(self._entries.pop(key, b""))
         if len(content) > self._budget:
             return
@@ -431,7 +436,7 @@ class ContentMemory:
             self._used -= len(forgotten)
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Remove everything."""
         self._entries.clear()
         self._used = 0
 
@@ -441,7 +446,7 @@ def _group_keys(policy: str, groups: Sequence[str]) -> list[str]:
 
 
 class ApartHeads:
-    """See protocols.Heads. `now` sets the clock of the exports' Redis as in RedisExports."""
+    """The implementation of ports.Heads. `now` sets the clock of the exports' Redis as in RedisExports."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None
@@ -449,7 +454,7 @@ class ApartHeads:
         self._find = read_script("find_heads.lua")
 
     async def find(self, name: str) -> tuple[int | None, tuple[bytes, ...]]:
-        """The time there, and the heads of what is stored; neither while that Redis is away: its connection says so."""
+        """Return the time of that Redis, and the heads of stored exports; None and nothing while it is away."""
         try:
             now, heads = await self._connection.run_script(self._find, [name], ["" if self.now is None else self.now])
         except StoreUnavailable:

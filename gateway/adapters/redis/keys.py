@@ -1,47 +1,7 @@
-"""Every name the gateway uses in Redis. `gw1` is the version of this layout.
+"""Every key that the gateway uses in Redis. `gw1` is the version of this layout.
 
-    gw1:{7f}:token:<id>                 the record of a token, a JSON array from its last use on (records.py)
-    gw1:{7f}:revoked                    set of ids, kept for ever: nothing resurrects a revoked token
-    gw1:{7f}:quota:<lineage>            hash, limit to the numbers of its algorithm, such as "<end in ms>:<used>", or of
-                                        several, each behind its mark (scripts/quotas.lua)
-    gw1:{7f}:log:<lineage>:<counter>    list, the requests of a moving window, "<ms>:<units>:<all units so far>"
-    gw1:{7f}:leases:<lineage>:<counter>  sorted set, a lease for each request in flight to its end in ms
-    gw1:quota:<per>:<length>:<policy>:<who>   the same for quotas that an owner, a project, a plan or an address has:
-    gw1:log:<per>:<length>:<policy>:<who>:<counter>       <length> is that of <who>, in bytes
-    gw1:leases:<per>:<length>:<policy>:<who>:<counter>
-    gw1:{7f}:owner:<policy>:<owner>     hash, the owner's record for the tokens of this bucket (core/tokens/owners.py)
-    gw1:{7f}:children:<id>              set of ids, the children of a token, for showing them
-    gw1:{7f}:made:<id>                  set of ids, the tokens that were made with a token, to end them with it
-    gw1:owner:<policy>:<owner>          hash, the owner's record that the buckets have copies of
-    gw1:owner:<policy>:<owner>:tokens   hash, token id to nothing, for listing
-    gw1:project:<policy>:<project>:tokens    hash, token id to nothing, for listing
-    gw1:owners:<policy>                 set of owners that have a record
-    gw1:names:<policy>:<who>            hash, name of a token to who has it and since when (redis_claims.py)
-    gw1:numbers:<policy>                hash, number to token id; the last number given, under the name ""
-    gw1:idempotency:<digest>            what was asked for under an idempotency key, and what it made, for a day
-    gw1:{7f}:audit                      stream, the changes of the bucket's tokens (core/tokens/audit.py)
-    gw1:audit                           stream, the changes of owners
-    gw1:audit:refused                   stream, changes that were asked for and refused
-    gw1:export:<kind>:<length>:<who>:<key>   hash of what is stored for a URI, variant to head
-    gw1:content:<kind>:<length>:<who>:<key>:<variant>   hash of the content of one of them: digest, content,
-                                        and what it was encoded to, by the name of the coding; long content in
-                                        pieces (redis_contents.py)
-    gw1:staged:<kind>:<length>:<who>:<key>:<variant>:<number>   the same while its pieces are written; ends by itself
-    gw1:held:<kind>:<length>:<who>      hash, what an entitlement has stored: <key>:<variant> to its bytes, "" to all
-    gw1:ages:<kind>:<length>:<who>      sorted set of the same, by when it was asked for
-    gw1:ends:<kind>:<length>:<who>      sorted set of the same, by the end of its time
-    gw1:fetch:<kind>:<length>:<who>:<key>:<selection>   who fetches it, or why nobody need wait; ends by itself
-    gw1:group:<policy>:<group>          sorted set of the exports in a group, name to the end of their time
-    gw1:purged:<policy>:<group>         when the group was last purged, for as long as a fetch may take
-    gw1:session:<digest>                a session of the developer page (core/pages/sessions.py); ends by itself
-    gw1:session:<digest>:<form>         a form of it that was sent: it makes nothing twice; ends by itself
-    gw1:usage:token:<days>:<id>         hash, the requests of a token: hour of these five days to their number
-    gw1:usage:policy:<hour>:<policy>    hash, the requests of an hour: what they count as to their number
-    gw1:usage:busiest:<hour>            sorted set, the tokens with the most requests in an hour to their number
-    gw1:versions                        hash, process to the versions of policies that it serves, and until when
-    gw1:marker                          there once a first token was made; without it the data is lost, or the store new
-    gw1:{ready}:set, gw1:{ready}:stream what a readiness check writes and removes
-    gw1:usage:requests, gw1:usage:events    hashes, all that was ever counted
+Below its first sentence, a docstring says of which type a key is and what is in it: one paragraph for each key.
+`make reference` makes the table of docs/development/redis-layout.md of these.
 
 A token's id is the beginning of its digest, and 7f the beginning of its id: the braces are a hash tag that keeps all an
 admission touches in one slot of a Cluster. A policy's name has no colon; of a project's or owner's id what could be
@@ -60,44 +20,69 @@ VERSION = "gw1"
 BUCKET_LENGTH = len(VERSION) + len(":{7f}:")
 EXPORT_LENGTH = len(VERSION) + len(":export")
 USAGE_HOURS = 5 * 24
-"""How many hours of a token's usage are in one hash: Redis keeps one of up to 128 fields compact."""
+"""Hours of a token's usage in one hash: Redis keeps one of up to 128 fields compact."""
 
 AUDIT_LENGTH = 1000
 """Changes that a history keeps, about: of tokens in all 256 times as many."""
 
 
 def bucket(token_id: str) -> str:
-    """The common beginning of all that concerns one token."""
+    """Return the common prefix of all keys that concern one token."""
     return f"{VERSION}:{{{bucket_of(token_id)}}}:"
 
 
 def token(token_id: str) -> str:
-    """The record."""
-    return f"{bucket(token_id)}token:{token_id}"
+    """Return the key of the record.
+
+    string: the record of a token, a JSON array (core/tokens/records.py). Its last use is written in place, at most
+    once in each resolution.
+    """
+    return f"{VERSION}:{{{bucket_of(token_id)}}}:token:{token_id}"
 
 
 def revoked(token_id: str) -> str:
-    """The revocation set that the token would be in."""
+    """Return the key of the revocation set that the token would be in.
+
+    set: the ids of revoked tokens. They are kept for ever: nothing makes a revoked token valid again.
+    """
     return f"{bucket(token_id)}revoked"
 
 
 def quotas(per: Partition, policy: str, who: str) -> str:
-    """The hash of the counters of a lineage, or of others that share them."""
+    """Return the key of the hash of a lineage's counters, or of those that others share.
+
+    hash: limit to, for each algorithm that has counted it lately, its mark (none, `s`, `b`, `m`) and two or three
+    numbers, such as the end of the window and the units used (scripts/quotas.lua). For a moving window only until
+    when it has a list.
+
+    hash: the same, for counters that the tokens of an owner, a project or a plan share, or that a client address
+    has.
+    """
     return _of_holder("quota", per, policy, who)
 
 
 def quota_log(per: Partition, policy: str, who: str, counter: str) -> str:
-    """The list of a moving window."""
+    """Return the key of the list of a moving window.
+
+    list: the requests of a moving window, the oldest first: time in ms, units, all units so far.
+
+    list: the same, for shared counters.
+    """
     return f"{_of_holder('log', per, policy, who)}:{counter}"
 
 
 def leases(per: Partition, policy: str, who: str, counter: str) -> str:
-    """The sorted set of a concurrency limit."""
+    """Return the key of the sorted set of a concurrency limit.
+
+    sorted set: the requests in flight of a concurrency limit: lease to its end in ms.
+
+    sorted set: the same, for shared counters.
+    """
     return f"{_of_holder('leases', per, policy, who)}:{counter}"
 
 
 def counter(quota: Quota, policy: str, who: str) -> str:
-    """The key that has the state of a quota."""
+    """Return the key that has the state of a quota."""
     if quota.is_concurrency:
         return leases(quota.per, policy, who, quota.counter)
     own = ALGORITHMS[quota.algorithm].own_key
@@ -111,58 +96,79 @@ def _of_holder(kind: str, per: Partition, policy: str, who: str) -> str:
 
 
 def children(token_id: str) -> str:
-    """The set of a token's children."""
+    """Return the key of the set of a token's children.
+
+    set: the children of a token, to show them.
+    """
     return f"{bucket(token_id)}children:{token_id}"
 
 
 def made(token_id: str) -> str:
-    """The set of the tokens that were made with a token."""
+    """Return the key of the set of the tokens that were made with a token.
+
+    set: the ids of what was made with a token, to revoke it with the token.
+    """
     return f"{bucket(token_id)}made:{token_id}"
 
 
 def all_tokens() -> str:
-    """A pattern that matches all records."""
+    """Return a pattern that matches all records."""
     return f"{VERSION}:{{??}}:token:*"
 
 
 def indexes(record: TokenRecord) -> list[str]:
-    """The hashes that list the token."""
+    """Return the keys of the hashes that list the token."""
     of_project = [project_tokens(record.policy, record.project)] if record.project else []
     return [*of_project, owner_tokens(record.policy, record.owner)] if record.owner else of_project
 
 
 def project_tokens(policy: str, project_id: str) -> str:
-    """The hash of a project's tokens."""
+    """Return the key of the hash of a project's tokens.
+
+    hash: token id to nothing, to list the tokens. No request reads it.
+    """
     return f"{VERSION}:project:{policy}:{_encode(project_id)}:tokens"
 
 
 def owner_tokens(policy: str, owner_id: str) -> str:
-    """The hash of an owner's tokens."""
+    """Return the key of the hash of an owner's tokens.
+
+    hash: token id to nothing, to list the tokens. No request reads it.
+    """
     return f"{owner(policy, owner_id)}:tokens"
 
 
 def owner(policy: str, owner_id: str) -> str:
-    """The record of an owner."""
+    """Return the key of an owner's record.
+
+    hash: the owner's record, of which the buckets have copies (core/tokens/owners.py). No request reads it.
+    """
     return f"{VERSION}:owner:{policy}:{_encode(owner_id)}"
 
 
 def owner_copy(token_id: str, policy: str, owner_id: str) -> str:
-    """The record of an owner, for the tokens of one bucket."""
+    """Return the key of an owner's record for the tokens of one bucket.
+
+    hash: the owner's record for the tokens of this bucket: status, version, plan if it has one, scopes by project.
+    """
     return f"{bucket(token_id)}owner:{policy}:{owner_id}"
 
 
 def owners(policy: str) -> str:
-    """The set of a policy's owners that have a record."""
+    """Return the key of the set of a policy's owners that have a record.
+
+    set: the owners that have a record.
+    """
     return f"{VERSION}:owners:{policy}"
 
 
 def all_projects(policy: str) -> str:
-    """A pattern that matches the lists of a policy's projects."""
+    """Return a pattern that matches the lists of a policy's projects."""
     return f"{VERSION}:project:{policy}:*:tokens"
 
 
 def traces(policy: str | None, project: str | None, owner: str | None) -> list[str]:
-    """Patterns of keys of which at least one is there if the policy, the project or the owner was ever seen."""
+    """Return patterns of keys, of which at least one exists if the policy, the project or the owner was ever seen."""
     by = "*" if policy is None else literal(policy)
     if project is not None:
         return [f"{VERSION}:project:{by}:{literal(_encode(project))}:tokens"]
@@ -173,128 +179,208 @@ def traces(policy: str | None, project: str | None, owner: str | None) -> list[s
 
 
 def literal(text: str) -> str:
-    """The text as a part of a pattern that matches nothing else."""
+    """Return a pattern that matches only the text."""
     return re.sub(r"([*?\[\]\\])", r"\\\1", text)
 
 
 def project_of_list(policy: str, name: str) -> str:
-    """The project whose list has this name."""
+    """Return the project whose list has this name."""
     encoded = name.removeprefix(f"{VERSION}:project:{policy}:").removesuffix(":tokens")
     return encoded.replace("%3A", ":").replace("%25", "%")
 
 
 def idempotency(key_digest: str) -> str:
-    """What a call with an idempotency key has made."""
+    """Return the key of what a call with an idempotency key has made.
+
+    string: what was asked for under an idempotency key, and the token that it made. Expires after a day.
+    """
     return f"{VERSION}:idempotency:{key_digest}"
 
 
 def token_names(policy: str, bound_to: str) -> str:
-    """The names that tokens of a project or an owner have, where the policy wants them unique."""
+    """Return the key of the names that tokens of a project or an owner have, if the policy wants them unique.
+
+    hash: token name to id and since when.
+    """
     return f"{VERSION}:names:{policy}:{bound_to}"
 
 
 def token_numbers(policy: str) -> str:
-    """The numbers of a policy's tokens."""
+    """Return the key of the numbers of a policy's tokens.
+
+    hash: number to token id, if the policy counts its tokens. The last number is under the empty name.
+    """
     return f"{VERSION}:numbers:{policy}"
 
 
 def audit(token_id: str = "") -> str:
-    """The history of what becomes of the tokens of a bucket; of owners where no token is named."""
+    """Return the key of the history of a bucket's tokens, or of owners if no token is named.
+
+    stream: the history of the bucket's tokens, about a thousand entries (core/tokens/audit.py).
+
+    stream: the history of owners and of purges, about a thousand entries.
+    """
     return f"{bucket(token_id)}audit" if token_id else f"{VERSION}:audit"
 
 
 def refusals() -> str:
-    """The history of what was asked for and refused: apart, so that it displaces no history of changes."""
+    """Return the key of the history of refused changes, which is separate so that it displaces no other history.
+
+    stream: changes that were asked for and refused.
+    """
     return f"{VERSION}:audit:refused"
 
 
 def audits() -> list[str]:
-    """All histories."""
+    """Return the keys of all histories."""
     return [*(audit(f"{number:02x}") for number in range(256)), audit(), refusals()]
 
 
 def export(kind: str, entitlement: str, export_key: str) -> str:
-    """A stored export of an entitlement: a project, an owner or a token."""
+    """Return the key of a stored export of an entitlement: a project, an owner or a token.
+
+    hash: what is stored for a URI: variant to head, at most 16.
+    """
     return f"{VERSION}:export:{kind}:{len(entitlement.encode())}:{entitlement}:{export_key}"
 
 
 def content(export_name: str, variant: str) -> str:
-    """The content of one variant of a stored export."""
+    """Return the key of the content of one variant of a stored export.
+
+    hash: digest, content, and what it was encoded to by the name of the coding. Above 256 KiB in pieces.
+    """
     return f"{VERSION}:content{export_name[EXPORT_LENGTH:]}:{variant}"
 
 
 def held(kind: str, entitlement: str) -> list[str]:
-    """What an entitlement has stored: bytes, and the members by age and by their end. The scripts name them, too."""
+    """Return the keys of what an entitlement has stored: bytes, and members by age and by expiry.
+
+    The scripts build these names, too.
+
+    hash: `<key>:<variant>` to its bytes, and under the empty name the bytes of all.
+
+    sorted set: the same members, by the time at which they were asked for.
+
+    sorted set: the same members, by the end of their time.
+    """
     return [f"{VERSION}:{what}:{kind}:{len(entitlement.encode())}:{entitlement}" for what in ("held", "ages", "ends")]
 
 
 def staged(export_name: str, variant: str, number: str) -> str:
-    """Long content that is being written; it is given the name of the content when all of it is there."""
+    """Return the key of long content that is being written; it is renamed to the content's key when it is complete.
+
+    hash: content while its pieces are written, for a minute at most.
+    """
     return f"{VERSION}:staged{export_name[EXPORT_LENGTH:]}:{variant}:{number}"
 
 
 def fetch(export_name: str, selection: str) -> str:
-    """The lease of who fetches an export for requests that select the same."""
+    """Return the key of the lease to fetch an export, for requests that select the same.
+
+    string: who asks the backend at the moment; or, briefly, why nobody needs to wait. Expires by itself.
+    """
     return f"{VERSION}:fetch{export_name[EXPORT_LENGTH:]}:{selection}"
 
 
 def group(policy: str, group_name: str) -> str:
-    """The index of a group."""
+    """Return the key of the index of a group.
+
+    sorted set: the exports in a group, each to its end.
+    """
     return f"{VERSION}:group:{policy}:{group_name}"
 
 
 def purged(policy: str, group_name: str) -> str:
-    """The instant at which a group was last purged."""
+    """Return the key of the time at which a group was last purged.
+
+    string: when the group was last purged, for an hour. What was asked for before is not stored.
+    """
     return f"{VERSION}:purged:{policy}:{group_name}"
 
 
 def session(digest: str, form: str = "") -> str:
-    """A session, by the digest of its id; or a form that was sent in it, by its key."""
+    """Return the key of a session, by the digest of its id; or of a form that was sent in it, by the form's key.
+
+    string: a form that the session has sent, so that it makes nothing twice. Expires by itself.
+
+    string: a session of the developer page: its token, when it was opened and when it was last used. Expires by
+    itself.
+    """
     return f"{VERSION}:session:{digest}:{form}" if form else f"{VERSION}:session:{digest}"
 
 
 def token_usage(token_id: str, hour: int) -> tuple[str, str]:
-    """The hash that has a token's requests of an hour, by its number since 1970, and its field there."""
+    """Return the key of the hash with a token's requests of an hour (numbered since 1970), and the field in it.
+
+    hash: the hours of the five days that `<days>` numbers, each to the number of the token's requests. Expires 31
+    days after the last.
+    """
     return f"{VERSION}:usage:token:{hour // USAGE_HOURS}:{token_id}", str(hour % USAGE_HOURS)
 
 
 def policy_usage(policy: str, hour: int) -> str:
-    """The requests of a policy in an hour."""
+    """Return the key of the requests of a policy in an hour.
+
+    hash: what requests count as (reason, status class, cache) to their number. Expires after 31 days.
+    """
     return f"{VERSION}:usage:policy:{hour}:{policy}"
 
 
 def busiest(hour: int) -> str:
-    """The tokens with the most requests of an hour."""
+    """Return the key of the tokens with the most requests of an hour.
+
+    sorted set: the hundred tokens with the most requests of the hour to their number. Expires after 31 days.
+    """
     return f"{VERSION}:usage:busiest:{hour}"
 
 
 def all_requests() -> str:
-    """All requests that were ever counted."""
+    """Return the key of the counts of all requests.
+
+    hash: all requests since the beginning, by what they count as: `/metrics` shows them.
+    """
     return f"{VERSION}:usage:requests"
 
 
 def all_events() -> str:
-    """All that was ever counted of what happened in caches."""
+    """Return the key of the counts of all events in caches.
+
+    hash: all events of caches since the beginning: `/metrics` shows them.
+    """
     return f"{VERSION}:usage:events"
 
 
 def marker() -> str:
-    """What is there once a first token was made."""
+    """Return the key that exists once a first token was made.
+
+    string: set when the first token is made. A store without it has lost its data or is new: unknown tokens are
+    503.
+    """
     return f"{VERSION}:marker"
 
 
 def versions() -> str:
-    """Which versions of policies each process serves."""
+    """Return the key of the versions of policies that each process serves.
+
+    hash: process to until when, and the versions of policies that it serves. Forgotten 16 s after it was last heard
+    of.
+    """
     return f"{VERSION}:versions"
 
 
 def ready() -> list[str]:
-    """The set and the stream that a readiness check writes and removes, and the set who waits for Redis' disk."""
+    """Return the set and the stream that a readiness check writes and removes; `keep` writes to the set, too.
+
+    set: what a check of `/-/ready` writes and removes in one script. It also has the mark that the gateway writes
+    to learn when a change is in the append-only file.
+
+    stream: what a check of `/-/ready` writes and removes in the same script.
+    """
     return [f"{VERSION}:{{ready}}:set", f"{VERSION}:{{ready}}:stream"]
 
 
 def lua_prelude() -> str:
-    """Names and record positions for the scripts, so that they stand in one place each."""
+    """Return names and record positions as Lua, so that each is defined in one place."""
     constants = {
         "BUCKET_LENGTH": BUCKET_LENGTH,
         "EXPORT_LENGTH": EXPORT_LENGTH,
@@ -309,5 +395,5 @@ def lua_prelude() -> str:
 
 
 def _encode(free_id: str) -> str:
-    """An id that people chose, without the colon that separates the parts of a name."""
+    """Return an id that people chose, without the colon that separates the parts of a name."""
     return free_id.replace("%", "%25").replace(":", "%3A")

@@ -1,8 +1,8 @@
-"""What the gateway changes inside redis-py's asyncio connections: the only file that uses a private name of redis-py.
+"""Access to the inside of redis-py's asyncio connections: the only file that uses a private name of redis-py.
 
 Rule: nothing here is needed to answer a request. If redis-py no longer has a name, `take_over` returns None and
-commands go through redis-py's public methods, which costs more CPU (docs/decisions/0019), and a reset is found by
-the command that meets it.
+commands go through redis-py's public methods, which costs more CPU (docs/decisions/0019), and a reset is found by the
+command that meets it.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class NetworkConnection:
-    """Marks the connections that `over_network` makes. The embedded store's are never of this class."""
+    """The base of the connections that `over_network` makes. The embedded store's are never of this class."""
 
 
 def over_network(connection_class: type[Any]) -> type[Any]:
@@ -46,7 +46,7 @@ def over_network(connection_class: type[Any]) -> type[Any]:
                 await super().connect()
 
         async def disconnect(self, *arguments: Any, **options: Any) -> None:
-            with suppress(RuntimeError):  # uvloop: it is closed already, which is what is wanted
+            with suppress(RuntimeError):  # uvloop: it is closed already, as intended
                 await super().disconnect(*arguments, **options)
 
         async def send_packed_command(self, *arguments: Any, **options: Any) -> None:

@@ -1,7 +1,4 @@
-"""Readiness: whether Redis does for the gateway what the next request and the next revocation will ask of it.
-
-What a Redis server says of its own settings.
-"""
+"""Readiness: whether Redis does what the next request and the next revocation need, and what settings it reports."""
 
 import asyncio
 import logging
@@ -21,9 +18,9 @@ from gateway.core.tokens.text import ID_LENGTH
 
 
 async def read_store_facts(connection: RedisConnection) -> StoreFacts | None:
-    """Return the settings that matter to tokens, or None if the store does not tell (the embedded one, a proxy).
+    """Return the settings that matter to tokens, or None if the store does not report them (the embedded one, a proxy).
 
-    Raises StoreUnavailable if Redis does not answer.
+    Raise StoreUnavailable if Redis does not answer.
     """
     try:
         told: dict[str, Any] = await connection.run(_read_info)
@@ -53,17 +50,17 @@ COMMANDS = (
     *("TIME", "UNLINK", "XADD", "XDEL", "XREVRANGE", "ZADD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZREM"),
     *("ZREMRANGEBYRANK", "ZREMRANGEBYSCORE"),
 )
-"""What the gateway's Redis user must be allowed to run, besides SCRIPT LOAD and EVAL."""
+"""The commands that the gateway's Redis user must be allowed to run, besides SCRIPT LOAD and EVAL."""
 COMMANDS_OF_SOME = ("WAITAOF",)
-"""The same, where Redis has them: before 7.2 a rule that grants one would be a mistake."""
+"""The commands that it needs where Redis has them: before 7.2, a rule that grants one would be a mistake."""
 NO_TOKEN = "0" * ID_LENGTH
-"""The id of no token: admitting it reads what an admission reads, and charges nothing."""
+"""The id of no token: its admission reads what any admission reads, and charges nothing."""
 
 logger = logging.getLogger(__name__)
 
 
 class RedisReadiness:
-    """Runs the admission script, and a write of the kind that a revocation makes."""
+    """The readiness check: it runs the admission script, and a write like that of a revocation."""
 
     def __init__(self, connection: RedisConnection, *, allows_eviction: bool = False) -> None:
         self._connection = connection
@@ -76,13 +73,16 @@ class RedisReadiness:
         self._failing: dict[str, str] = {}
 
     async def check(self) -> Readiness:
-        """Return what fails and what should be changed. Callers at one time share a check."""
+        """Return what fails and what should be changed. Concurrent callers share a check."""
         if self._check is None or self._check.done() or self._check.get_loop() is not asyncio.get_running_loop():
             self._check = asyncio.create_task(self._run())
         return await asyncio.shield(self._check)
 
     async def warn_of_missing_commands(self) -> None:
-        """Log the commands that the Redis user lacks, with what grants them. If Redis is away, others say so."""
+        """Log the commands that the Redis user lacks, with what grants them.
+
+        If Redis is away, its connection logs that.
+        """
         try:
             found = await self._connection.run_script(self._missing, [], [*COMMANDS, *COMMANDS_OF_SOME])
         except StoreUnavailable as error:
@@ -93,10 +93,10 @@ class RedisReadiness:
             logger.warning("redis: the user may not run all that the gateway needs; grant: ACL SETUSER USER %s", names_)
 
     async def _run(self) -> Readiness:
-        terms = msgspec.json.encode({"is_public": False})
+        script_rule = msgspec.json.encode({"is_public": False})
         keys = [redis_keys.token(NO_TOKEN)]
         failures = {
-            "admission": await self._try(self._admit, keys, ["", 1, terms, "", 1, "", "", "", ""]),
+            "admission": await self._try(self._admit, keys, ["", 1, script_rule, "", 1, "", "", "", ""]),
             "revocation": await self._try(self._write, redis_keys.ready(), []),
         }
         failures["data"] = await self._data()
@@ -114,14 +114,14 @@ class RedisReadiness:
         try:
             is_there = await self._connection.run(lambda client: client.exists(redis_keys.marker()))
         except StoreUnavailable:
-            return ""  # the two checks before have said so
+            return ""  # the two checks before report it
         return "" if is_there else EMPTY_STORE
 
     async def _quotas(self) -> str:
         try:
             found = await self._connection.run_script(self._unknown, [], [*ALGORITHMS, CONCURRENT])
         except StoreUnavailable:
-            return ""  # the two checks before have said so
+            return ""  # the two checks before report it
         names = ", ".join(name.decode() for name in found)
         return f"the scripts of this version cannot count by {names}: install the gateway again" if names else ""
 
@@ -129,11 +129,11 @@ class RedisReadiness:
         try:
             facts = await read_store_facts(self._connection)
         except StoreUnavailable:
-            return ()  # the two checks before have said so
+            return ()  # the two checks before report it
         return check_store(facts) if facts else ()
 
     async def _try(self, script: Script, keys: list[str], arguments: list[str | int | bytes]) -> str:
-        """Return why the script fails, in words that may be shown to anybody, or nothing."""
+        """Return why the script fails, in words that are safe to show; empty if it works."""
         try:
             await self._connection.run_script(script, keys, arguments)
         except StoreUnavailable as error:

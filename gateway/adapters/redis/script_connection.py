@@ -1,9 +1,9 @@
-"""A line to Redis for one call after the other, and the calls of one script on it.
+"""A direct connection to Redis for one call after the other, and the calls of one script on it.
 
-redis-py opens the connection (address, TLS, user, database); what it does for each command after that, through a pool,
+redis-py opens the connection (address, TLS, user, database). What it does for each command after that, through a pool,
 a stream and a parser in Python, costs a batch of admissions more than all the kernel does for it (measured:
-docs/decisions/0019). So the line takes the open connection over, and at the first thing that is not as usual gives it
-back: redis-py knows what to do then.
+docs/decisions/0019). So the direct connection takes the open one over, and returns it at the first unexpected event:
+redis-py knows what to do then.
 """
 
 import asyncio
@@ -14,23 +14,23 @@ from typing import Any, Self, TypeAlias
 
 import hiredis
 
-from gateway.adapters.redis.connection import Client, Patience, RedisConnection, Script
+from gateway.adapters.redis.connection import Client, RedisConnection, Script, StallTolerantTimeout
 from gateway.adapters.redis.private import take_over
 from gateway.core.errors import StoreUnavailable
 
 NOTHING_WAS_RUN = ("NOSCRIPT", "LOADING")
-"""Refusals after which the same call may be made again."""
+"""Refusals after which the same call may be repeated."""
 
 Answered: TypeAlias = Callable[[Any], None]
 
 logger = logging.getLogger(__name__)
 
 
-class Line(asyncio.Protocol):
-    """One connection, with one command under way at most. What it answers with may be an exception.
+class DirectConnection(asyncio.Protocol):
+    """One connection, taken over from redis-py, with at most one command under way. Its answer may be an exception.
 
-    That is hiredis.ReplyError for an error of Redis, ConnectionError where the connection goes before the answer, and
-    TimeoutError where nothing comes for so long.
+    That is hiredis.ReplyError for an error of Redis, ConnectionError if the connection closes before the answer, and
+    TimeoutError if no answer comes in time.
     """
 
     def __init__(self, client: Client, connection: Any, transport: asyncio.Transport, timeout_seconds: float) -> None:
@@ -39,32 +39,32 @@ class Line(asyncio.Protocol):
         self._connection = connection
         self._transport = transport
         self._stream = self._transport.get_protocol()
-        """Whoever closes the connection waits for this to have heard of it."""
+        """It is told of the connection's end too: closing the connection waits for that."""
         self._timeout_seconds = timeout_seconds
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
         self._answered: Answered | None = None
         self._late_at = 0.0
-        self._patience: Patience | None = None
+        self._timeout: StallTolerantTimeout | None = None
         self._transport.set_protocol(self)
 
     @classmethod
     async def open(cls, client: Client, timeout_seconds: float) -> Self | None:
-        """Return a line on a connection of the client's, or None if that cannot be taken over (the embedded store)."""
+        """Return a connection taken over from the client's pool, or None if none can be (the embedded store)."""
         connection: Any = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py's
         try:
             transport = take_over(connection)
             if transport is not None:
                 return cls(client, connection, transport, timeout_seconds)
         except Exception:
-            await connection.disconnect(nowait=True)  # its state is unknown: the pool shall open another
+            await connection.disconnect(nowait=True)  # its state is unknown: the pool opens another
             await client.connection_pool.release(connection)
             raise
         await client.connection_pool.release(connection)
         return None
 
     def ask(self, command: tuple[bytes | str | int, ...], answered: Answered) -> None:
-        """Sends a command; `answered` is called with its answer."""
+        """Send a command; `answered` is called with its answer."""
         packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub says a tuple of one
         self._answered = answered
         try:
@@ -73,11 +73,11 @@ class Line(asyncio.Protocol):
             self._end(ConnectionError(str(error)))
             return
         self._late_at = self._loop.time() + self._timeout_seconds
-        if self._patience is None:
+        if self._timeout is None:
             self._watch(answered)
 
-    async def give_back(self) -> None:
-        """Closes the connection and lets the pool have another in its place."""
+    async def return_to_pool(self) -> None:
+        """Close the connection and return its place to the pool."""
         await self._connection.disconnect(nowait=True)
         await self._client.connection_pool.release(self._connection)
 
@@ -88,7 +88,7 @@ class Line(asyncio.Protocol):
         except hiredis.ProtocolError as error:
             self._end(ConnectionError(str(error)))
             return
-        if answer is not False:  # which no script answers: Redis has no word for it
+        if answer is not False:  # False: it is incomplete; no script returns that
             self._answer(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -96,13 +96,13 @@ class Line(asyncio.Protocol):
         self._end(ConnectionError("Redis has closed the connection"))
 
     def _watch(self, watched: Answered) -> None:
-        """One timer for many commands: a timer for each would cost as much as sending it."""
+        """Start the timer, which is one for many commands: one for each would cost as much as sending it."""
         left = max(0.0, self._late_at - self._loop.time())
-        self._patience = Patience(left, partial(self._run_out, watched))
+        self._timeout = StallTolerantTimeout(left, partial(self._expire, watched))
 
-    def _run_out(self, watched: Answered) -> None:
-        """Only the command that was under way from its beginning to its end has had all of that patience."""
-        self._patience = None
+    def _expire(self, watched: Answered) -> None:
+        """Fail the command only if it was pending for the timer's full duration."""
+        self._timeout = None
         if self._answered is watched:
             self._end(TimeoutError())
         elif self._answered is not None:
@@ -120,57 +120,62 @@ class Line(asyncio.Protocol):
             answered(answer)
 
 
-class ScriptLine:
-    """Calls a script, one call after the other, as cheaply as that can be done."""
+class ScriptRunner:
+    """The caller of one script, one call after the other, at the lowest cost."""
 
     def __init__(self, connection: RedisConnection, script: Script) -> None:
         self._connection = connection
         self._script = script
-        self._line: Line | None = None
+        self._direct: DirectConnection | None = None
         self._task: asyncio.Task[None] | None = None
 
     def call(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
-        """`answered` gets the answer, or StoreUnavailable, or another error where an argument cannot be sent."""
-        line = self._line
-        if line is None or not line.is_open or self._connection.is_circuit_open:
+        """Call the script; `answered` gets the answer, StoreUnavailable, or the error of an unsendable argument."""
+        direct = self._direct
+        if direct is None or not direct.is_open or self._connection.is_circuit_open:
             self._call_slowly(keys, arguments, answered)
             return
         command = ("EVALSHA", self._script.sha, len(keys), *keys, *arguments)
         try:
-            line.ask(command, partial(self._take, keys, arguments, answered))
+            direct.ask(command, partial(self._take, keys, arguments, answered))
         except Exception as error:
             answered(error)
 
     def _take(self, keys: list[str], arguments: list[Any], answered: Answered, answer: Any) -> None:
         if not isinstance(answer, Exception):
-            self._connection.accept(self._script)
+            self._connection.record_success(self._script)
             answered(answer)
         elif isinstance(answer, TimeoutError):
             answered(self._connection.open_circuit(answer))
         elif isinstance(answer, ConnectionError) or str(answer).startswith(NOTHING_WAS_RUN):
             self._call_slowly(keys, arguments, answered)
         else:
-            answered(self._connection.refuse(answer, self._script))
+            answered(self._connection.record_refusal(answer, self._script))
 
     def _call_slowly(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
         self._task = asyncio.create_task(self._call(keys, arguments, answered))
 
     async def _call(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
-        """Run the script through redis-py, which reconnects if it must; then open a line for the next call."""
-        lost, self._line = self._line, None
+        """Run the script through redis-py, which reconnects if it must; then connect directly for the next."""
+        lost, self._direct = self._direct, None
         try:
             if lost is not None:
-                await lost.give_back()
+                await lost.return_to_pool()
             answer = await self._connection.run_script(self._script, keys, arguments)
-            self._line = await self._open()
+            self._direct = await self._open()
         except Exception as error:
             answer = error
         answered(answer)
 
-    async def _open(self) -> Line | None:
-        """Return a new line, or None: the answer is there, so a line that cannot be opened fails no request."""
+    async def _open(self) -> DirectConnection | None:
+        """Return a new direct connection, or None if it cannot be opened.
+
+        That fails no request: the answer has arrived.
+        """
         try:
-            return await self._connection.run(lambda client: Line.open(client, self._connection.timeout_seconds))
+            return await self._connection.run(
+                lambda client: DirectConnection.open(client, self._connection.timeout_seconds)
+            )
         except StoreUnavailable:
             return None
         except Exception:

@@ -1,9 +1,9 @@
-"""The Lua scripts as they are sent to Redis, and what is common to their answers.
+"""The Lua scripts as they are sent to Redis, and what their answers have in common.
 
-Commands that write little: to lists of tokens and owners, claims, sessions, the history of what was refused.
+Other commands write little: to lists of tokens and owners, claims, sessions, the history of refused changes.
 
-Rule: what changes tokens, or signs in whoever has to, goes through a script. While Redis is full of what can be done
-without, it refuses commands (OOM).
+Rule: whatever changes tokens, or signs in somebody who has to, goes through a script. While Redis is full of less
+important data, it refuses plain commands (OOM).
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import RedisConnection, Script
-from gateway.core.admission.decision import NO_KIN, Asked, Facts, Kin
+from gateway.core.admission.decision import NO_RESTRICTIONS, AdmissionFacts, AdmissionRequest, Restrictions
 from gateway.core.errors import StoreUnavailable
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.quotas.model import Window, effective_quotas
@@ -24,11 +24,14 @@ from gateway.core.tokens.records import TokenRecord, decode_record
 from gateway.core.tokens.text import token_id
 
 REFUSED_WHEN_FULL = {"store.lua", "stage.lua", "keep_content.lua", "count.lua"}
-"""Scripts that Redis refuses (OOM) while it holds more than its maxmemory: they add exports and usage, which are many
-and can be done without. All others run: they admit, revoke, change tokens or free memory, and add little."""
+"""Scripts that Redis refuses (OOM) while it holds more than its maxmemory.
+
+They add exports and usage, which are large and not essential. All others run: they admit, revoke, change tokens or free
+memory, and add little.
+"""
 
 LOST = -1
-"""Said in the place of whether an unknown token is revoked, where the store has no marker."""
+"""Replaces the revocation flag of an unknown token if the store has no marker."""
 EMPTY_STORE = (
     "Redis holds no tokens: it has lost its data, or is new. Restore it, or create the first token, "
     "or run `gateway redis init` to say that it is meant to be empty"
@@ -36,64 +39,74 @@ EMPTY_STORE = (
 
 
 def read_script(*parts: str) -> Script:
-    """Return one script of the files `parts` of scripts/, behind the names, positions and clock that they use."""
+    """Return one script of the files `parts` of scripts/, after the names, positions and clock that they use."""
     folder = files("gateway.adapters.scripts")
     source = redis_keys.lua_prelude() + "".join(folder.joinpath(part).read_text() for part in ("clock.lua", *parts))
     return Script(source, runs_when_full=parts[-1] not in REFUSED_WHEN_FULL)
 
 
-def read_facts(asked: Asked, now: int, reply: Sequence[Any]) -> Facts:
-    """Return what scripts/admit.lua has found for one admission; StoreUnavailable where the store has lost its data."""
+def read_facts(asked: AdmissionRequest, now: int, reply: Sequence[Any]) -> AdmissionFacts:
+    """Return what scripts/admit.lua has found for one admission.
+
+    Raise StoreUnavailable if the store has lost its data.
+    """
     raw, revoked, charged, stored_heads, told, *states = reply
     if revoked == LOST:
         raise StoreUnavailable(EMPTY_STORE)
     policy = asked.rule.policy
-    record, kin = read_token(token_id(asked.digest), raw, told, policy) if raw else (None, NO_KIN)
+    record, restrictions = read_token(token_id(asked.digest), raw, told, policy) if raw else (None, NO_RESTRICTIONS)
     if record is not None and (record.digest != asked.digest or record.policy != policy.name):
         record = None
     windows = read_windows(asked.rule, record, states, now)
     is_charged = charged == 1
-    return Facts(
+    return AdmissionFacts(
+        request=asked,
         now=now,
         record=record,
         is_revoked=revoked == 1,
         is_charged=is_charged,
         windows=windows,
         stored_heads=tuple(stored_heads),
-        project=asked.project,
-        kin=kin,
-        address=asked.address,
-        export_key=asked.export_key,
-        lease=asked.lease if is_charged else "",
+        restrictions=restrictions,
         cost=asked.rule.cost.reserved if is_charged else 0,
         exists=raw != b"",
+        reply=reply if asked.keeps_reply else (),
     )
 
 
-def read_token(identity: str, raw: bytes, told: Sequence[Any], policy: Policy | None) -> tuple[TokenRecord, Kin]:
-    """A token's record, with its parent's limits and the plan that counts, and what scripts/tokens.lua has told of kin.
+def read_token(
+    identity: str, raw: bytes, told: Sequence[Any], policy: Policy | None
+) -> tuple[TokenRecord, Restrictions]:
+    """Return a token's record, bound by its parent and with the plan that counts, and its restrictions.
 
-    `policy` says which plan counts; a token of another one keeps its own.
+    `told` is what scripts/tokens.lua found. `policy` determines the plan that counts; a token of another policy keeps
+    its own.
     """
-    record, kin = decode_record(identity, raw), NO_KIN
+    record, restrictions = decode_record(identity, raw), NO_RESTRICTIONS
     if told:
         status, scopes, raw_parent, is_revoked, plan = told
         held = None if scopes is None else scopes.decode()
         owner = OwnerStanding(status.decode(), held, plan.decode()) if status else None
         parent = decode_record(record.parent, raw_parent) if raw_parent else None
-        record, kin = bound_by(parent, record) if parent else record, Kin(owner, parent, is_revoked == 1)
+        record, restrictions = (
+            bound_by(parent, record) if parent else record,
+            Restrictions(owner, parent, is_revoked == 1),
+        )
     if policy is not None and policy.name != record.policy:
-        return record, kin
-    return bind_plan(record, policy, kin.owner.plan if kin.owner else ""), kin
+        return record, restrictions
+    owners = restrictions.owner.plan if restrictions.owner else ""
+    return bind_plan(record, policy, owners) if owners or not record.plan else record, restrictions
 
 
 def read_windows(rule: Rule, record: TokenRecord | None, states: Sequence[Any], now: int) -> tuple[Window, ...]:
-    """The windows of a request from what scripts/charging.lua appends to a reply; none where it appended nothing."""
+    """Return the windows of a request from what scripts/charging.lua appends to a reply, which may be nothing."""
     allotment = rule.allotment_of(record) if states else None
     if allotment is None:
         return ()
-    quotas = effective_quotas(allotment.quotas, record.overrides if record else (), now)
-    if len(states) == 2 * len(quotas):  # all that there is was charged
+    quotas = allotment.quotas
+    if record is not None and record.overrides:
+        quotas = effective_quotas(quotas, record.overrides, now)
+    if len(states) == 2 * len(quotas):  # all quotas were charged
         return tuple([Window(quota, states[2 * index], states[2 * index + 1]) for index, quota in enumerate(quotas)])
     waits: Sequence[int | None] = states[2 * len(quotas) :]
     return tuple(
@@ -102,24 +115,24 @@ def read_windows(rule: Rule, record: TokenRecord | None, states: Sequence[Any], 
 
 
 Write = Sequence[str | int]
-"""A command, its key, and what follows."""
+"""A command, its key, and its other arguments."""
 
 
 class RedisWrites:
-    """Writes in one script, all or none; raises StoreUnavailable."""
+    """Writes in one script, all or none. They raise StoreUnavailable."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
         self._script = read_script("write.lua")
 
     async def run(self, *writes: Write) -> list[Any]:
-        """The answers to the commands."""
+        """Run the commands and return their answers."""
         keys, arguments = _split(writes)
         answers: list[Any] = await self._connection.run_script(self._script, keys, arguments)
         return answers
 
     def as_command(self, *writes: Write) -> Sequence[Any]:
-        """The same as one command, for who needs others behind it on the same connection."""
+        """Return the writes as one command, for a caller that sends others after it on the same connection."""
         keys, arguments = _split(writes)
         return ("EVAL", self._script.source, len(keys), *keys, *arguments)
 

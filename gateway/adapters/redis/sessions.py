@@ -12,33 +12,33 @@ _decoder = msgspec.json.Decoder(Session)
 
 
 class RedisSessions:
-    """See pages/sessions.py, Sessions."""
+    """The implementation of Sessions in pages/sessions.py."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
         self._writes = RedisWrites(connection)
 
     async def find(self, digest: str) -> Session | None:
-        """The session; None where there is none, or no longer."""
+        """Return the session, or None if it does not exist or has expired."""
         raw = await self._connection.run(lambda client: client.get(keys.session(digest)))
         return _decoder.decode(raw) if raw else None
 
     async def keep(self, digest: str, session: Session, seconds: int) -> None:
-        """Writes the session, to be forgotten after so many seconds."""
+        """Write the session, which expires after so many seconds."""
         await self._writes.run(("SET", keys.session(digest), _encode(session), "EX", seconds))
 
     async def renew(self, digest: str, session: Session, seconds: int) -> None:
-        """The same where it is still there: a request under way brings nobody back who has signed out meanwhile."""
+        """Write the session only if it still exists: a request under way must not undo a sign-out."""
         await self._writes.run(("SET", keys.session(digest), _encode(session), "EX", seconds, "XX"))
 
     async def claim(self, digest: str, key: str, seconds: int) -> bool:
-        """Whether the key is new in the session."""
+        """Return whether the key is new in the session."""
         name = keys.session(digest, f"form:{key}")
         (is_new,) = await self._writes.run(("SET", name, "", "EX", seconds, "NX"))
         return bool(is_new)
 
     async def end(self, digest: str) -> None:
-        """Forgets the session."""
+        """Delete the session."""
         await self._connection.run(lambda client: client.delete(keys.session(digest)))
 
 

@@ -1,16 +1,16 @@
 """Administration of token records, off the path of requests.
 
-Owners in Redis: one record each, and a copy of it in every bucket that holds tokens of the owner.
+Owners have one record each, and a copy of it in every bucket that holds tokens of the owner.
 
 An admission reads the copy of its own bucket, so it stays in one slot; a change writes 256 copies at most, however many
-tokens there are. Whoever makes a token lists it first and reads the owner's record then; whoever changes an owner
-writes the record first and reads the list then. So of the two at once one sees the other's work, and a copy is never
-written over a newer one.
+tokens there are. A creation lists the token first and reads the owner's record then; a change of an owner writes the
+record first and reads the list then. So if both happen at once, one sees the other's work, and a copy never overwrites
+a newer one.
 
-Names and numbers of tokens, in indexes of their own: they span buckets, so no script has both index and record.
+Names and numbers of tokens are in indexes of their own: they span buckets, so no script has both index and record.
 
-A claim says who has the name and since when: "<id>:<ms>". It is made before the record is written, and each is made
-against what was seen of the one before; so of several who want a name at once, one gets it. A claim without a record
+A claim says which token has a name and since when: "<id>:<ms>". It is made before the record is written, and only if
+the claim before is the one that was read; so if several want a name at once, one gets it. A claim without a record
 counts for as long as a creation can take.
 """
 
@@ -26,8 +26,8 @@ from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import Client, RedisConnection, refused
 from gateway.adapters.redis.scripts import RedisWrites, Write, read_facts, read_script, read_token, read_windows
 from gateway.adapters.redis.usage import run_each
-from gateway.core.admission.decision import Asked, Facts
-from gateway.core.admission.explanation import Standing
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest
+from gateway.core.admission.explanation import Inspection
 from gateway.core.errors import ChangeRefused, NotKept
 from gateway.core.http.client_address import client_network
 from gateway.core.policies.model import Policy, Rule
@@ -38,11 +38,11 @@ from gateway.core.tokens.records import TokenRecord, decode_record, encode_recor
 from gateway.core.tokens.text import ID_LENGTH, bucket_of, token_id
 
 FIELDS_AT_ONCE = 10_000
-"""Written in one script: Redis serves nobody else for some milliseconds. Copies of forty projects are one script."""
+"""Fields written in one script: it blocks Redis for some milliseconds. Copies of forty projects are one script."""
 
 
 class RedisOwners:
-    """See protocols.Owners."""
+    """The implementation of admin_ports.Owners."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
@@ -50,18 +50,18 @@ class RedisOwners:
         self._put = read_script("audit.lua", "owner.lua")
 
     async def find(self, policy: str, owner: str) -> OwnerRecord | None:
-        """The owner's record."""
+        """Return the owner's record, or None."""
         fields: Any = await self._connection.run(lambda client: client.hgetall(redis_keys.owner(policy, owner)))
         return decode_owner({name.decode(): value.decode() for name, value in fields.items()}) if fields else None
 
     async def find_all(self, policy: str) -> dict[str, OwnerRecord]:
-        """The records of a policy's owners, by name."""
+        """Return the records of a policy's owners, by name."""
         members: Any = await self._connection.run(lambda client: client.smembers(redis_keys.owners(policy)))
         found = {owner: await self.find(policy, owner) for owner in sorted(member.decode() for member in members)}
         return {owner: record for owner, record in found.items() if record}
 
     async def plans(self, owners: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """A question for each ten thousand of them."""
+        """Return the plans of the owners that have one. Each call asks for FIELDS_AT_ONCE owners."""
         named, found = list(owners), dict[tuple[str, str], str]()
         for start in range(0, len(named), FIELDS_AT_ONCE):
             few = named[start : start + FIELDS_AT_ONCE]
@@ -72,11 +72,11 @@ class RedisOwners:
     async def replace(
         self, policy: str, owner: str, old: OwnerRecord | None, new: OwnerRecord, entry: AuditEntry | None = None
     ) -> bool:
-        """Puts `new` in the place of `old`; False when another change came first."""
+        """Replace `old` by `new`. Return False if another change came first."""
         await self._writes.run(("SADD", redis_keys.owners(policy), owner))
         expected = old.version if old else 0
         is_written = await self._write([redis_keys.owner(policy, owner)], str(expected), new, entry)
-        if not is_written and await self.find(policy, owner) != new:  # else it was sent twice, and the first time done
+        if not is_written and await self.find(policy, owner) != new:  # else it was sent twice, and done the first time
             return False
         tokens: Any = await self._connection.run(lambda client: client.hkeys(redis_keys.owner_tokens(policy, owner)))
         buckets = sorted({bucket_of(token.decode()) for token in tokens})
@@ -87,14 +87,17 @@ class RedisOwners:
         return True
 
     async def bring(self, token: TokenRecord) -> None:
-        """Copies the owner's record to where the token is; the token is listed already and not yet there."""
+        """Copy the owner's record to the token's bucket. The token is listed already, but not yet written."""
         record = await self.find(token.policy, token.owner) if token.owner else None
         if record is not None:
             copy = redis_keys.owner_copy(token_id(token.digest), token.policy, token.owner)
             await self._write([copy], "", record)
 
     async def _write(self, keys: list[str], expected: str, record: OwnerRecord, entry: AuditEntry | None = None) -> int:
-        """`entry` goes to the history with what is written; copies are no change of their own."""
+        """Write the record and return whether it was written; `entry` goes to the history with it.
+
+        Copies have no entry.
+        """
         fields = [part for pair in encode_owner(record).items() for part in pair]
         history, note = ([redis_keys.audit()], encode_entry(entry)) if entry else ([], b"")
         arguments = [expected, record.version, note, *fields]
@@ -112,15 +115,15 @@ async def _ask_plans(owners: Iterable[tuple[str, str]], client: Client) -> list[
 
 _ABSENT = b""
 AT_ONCE = 1000
-"""Tokens that are asked for and read in one go: others who wait for this process wait for milliseconds."""
+"""Tokens that are read in one call: they delay others in this process by milliseconds."""
 DISK_SECONDS = 3.0
-"""For Redis to have a change on its disk. With `appendfsync everysec` it takes a second, and longer on a busy disk."""
+"""Seconds for Redis to write a change to disk. With `appendfsync everysec` it takes one, and longer on a busy disk."""
 LOOKED_AT_ONCE = 128
-"""Tokens in one script that looks at them: Redis serves nobody else for about a millisecond."""
+"""Tokens in one script that reads them: it blocks Redis for about a millisecond."""
 
 
 class RedisTokens:
-    """See protocols.Tokens."""
+    """The implementation of admin_ports.Tokens."""
 
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
@@ -128,7 +131,7 @@ class RedisTokens:
         self.owners = RedisOwners(connection)
         self._replace = read_script("audit.lua", "records.lua", "replace.lua")
         self._rotate = read_script("audit.lua", "records.lua", "rotate.lua")
-        self._standing = read_script("quotas.lua", "charging.lua", "tokens.lua", "standing.lua")
+        self._inspect = read_script("quotas.lua", "charging.lua", "tokens.lua", "inspect.lua")
         self._revoke = read_script("audit.lua", "revoke.lua")
 
     async def create(self, record: TokenRecord, entry: AuditEntry | None = None) -> None:
@@ -142,24 +145,24 @@ class RedisTokens:
             raise ChangeRefused(f"token {identity} exists already")
 
     async def find(self, identity: str) -> TokenRecord | None:
-        """The record of an id."""
+        """Return the record of an id, or None."""
         raw = await self._connection.run(lambda client: client.get(redis_keys.token(identity)))
         return decode_record(identity, raw) if raw else None
 
     async def find_all(self, policy: str | None, project: str | None, owner: str | None) -> list[TokenRecord]:
-        """The records that agree with what is given, newest first."""
+        """Return the records that match the given values, newest first."""
         records = await self.find_each(await self._identities(policy, project, owner))
-        wanted = [
+        matching = [
             record
             for record in records
             if policy in (None, record.policy) and project in (None, record.project) and owner in (None, record.owner)
         ]
-        listed = newest_first(wanted)
+        listed = newest_first(matching)
         await asyncio.sleep(0)  # sorting many takes as long as reading a piece
         return listed
 
     async def find_each(self, identities: Sequence[str]) -> list[TokenRecord]:
-        """The records of the ids, as far as they are there."""
+        """Return the records of the ids that exist."""
         ask = _asking("MGET", lambda bucket: map(redis_keys.token, bucket))
         raws = await self._ask_buckets(identities, ask)
         records: list[TokenRecord] = []
@@ -170,12 +173,12 @@ class RedisTokens:
         return records
 
     async def children(self, identity: str) -> list[TokenRecord]:
-        """The children of a token, newest first."""
+        """Return the children of a token, newest first."""
         members: Any = await self._connection.run(lambda client: client.smembers(redis_keys.children(identity)))
         return newest_first(await self.find_each(sorted(member.decode() for member in members)))
 
     async def made_with(self, identities: Sequence[str], most: int | None = None) -> set[str]:
-        """See admin_protocols.Tokens."""
+        """Return the ids of the tokens created with these; see admin_ports.Tokens."""
         keys = [name(identity) for identity in identities for name in (redis_keys.made, redis_keys.children)]
         commands = [("SMEMBERS", key) if most is None else ("SRANDMEMBER", key, str(most)) for key in keys]
         made = set[str]()
@@ -187,13 +190,16 @@ class RedisTokens:
         return made
 
     async def replace(self, old: TokenRecord, new: TokenRecord, entry: AuditEntry | None = None) -> bool:
-        """Puts `new` in the place of `old`; False when another change came first or the token is revoked."""
+        """Replace `old` by `new`. Return False if another change came first or the token is revoked."""
         return await self._put(encode_record(old), new, entry) == 1
 
     async def rotate(
         self, old: TokenRecord, new: TokenRecord, successor: TokenRecord, entry: AuditEntry | None = None
     ) -> bool:
-        """Both records change together or not at all."""
+        """Replace both records, or none. Return False if another change came first.
+
+        Raise ValueError if the successor is not in the bucket of its predecessor.
+        """
         identity, successor_id = token_id(old.digest), token_id(successor.digest)
         if bucket_of(identity) != bucket_of(successor_id):
             raise ValueError("a successor is in its predecessor's bucket")
@@ -216,7 +222,7 @@ class RedisTokens:
         return outcome == 1
 
     async def projects(self, policy: str) -> dict[str, int]:
-        """The projects that are listed, and how many tokens each list has."""
+        """Return the projects that are listed, and how many tokens each list has."""
         found = [
             name.decode()
             for name in await self._connection.run(lambda one: _scan(one, redis_keys.all_projects(policy)))
@@ -225,18 +231,21 @@ class RedisTokens:
         return {redis_keys.project_of_list(policy, name): count for name, count in zip(found, counts, strict=True)}
 
     async def is_seen(self, policy: str | None, project: str | None = None, owner: str | None = None) -> bool:
-        """See admin_protocols.Tokens. What is named in full is looked up; else all names are looked through."""
+        """Return whether any trace of the names exists; see admin_ports.Tokens.
+
+        A name that is given in full is looked up; otherwise all keys are scanned.
+        """
         for pattern in redis_keys.traces(policy, project, owner):
             if await self._connection.run(partial(_has_key, pattern=pattern)):
                 return True
         return False
 
     async def revoke(self, identity: str, entry: AuditEntry | None = None) -> None:
-        """Ends a token for good: one command, so there is no moment in between."""
+        """Revoke a token for good, in one command, so that there is no moment in between."""
         await self.revoke_each([identity], entry)
 
     async def revoke_each(self, identities: Sequence[str], entry: AuditEntry | None = None) -> list[str]:
-        """See admin_protocols.Tokens."""
+        """Revoke the tokens and return those that were not revoked before; see admin_ports.Tokens."""
         revoked: list[str] = []
         for _, bucket in groupby(sorted(identities), bucket_of):
             meant = list(bucket)
@@ -245,13 +254,16 @@ class RedisTokens:
         return revoked
 
     async def revoke_lineage(self, identity: str, entry: AuditEntry | None = None) -> list[str]:
-        """One script: a lineage is in one bucket."""
+        """Revoke a lineage in one script, as it is in one bucket."""
         return await self._revoke_in_bucket([identity], ["", "", "", _note(entry)])
 
     async def revoke_all(
         self, policy: str, project: str | None, owner: str | None, entry: AuditEntry | None = None
     ) -> list[str]:
-        """A token is listed before it is there, so the index has all that exist; records say which are really meant."""
+        """Revoke all tokens of a project or an owner, and return their ids.
+
+        A token is listed before it is written, so the index has all that exist; the records decide which really match.
+        """
         bound_to = ["project", policy, project] if project else ["owner", policy, owner or ""]
         meant: list[str | bytes] = [*bound_to, _note(entry)]
         revoked: list[str] = []
@@ -265,16 +277,17 @@ class RedisTokens:
         return [identity.decode() for identity in revoked]
 
     async def keep(self) -> None:
-        """See admin_protocols.Tokens: a write of its own, and then WAITAOF on the same connection.
+        """Wait until Redis' disk has all changes; see admin_ports.Tokens. It writes a mark, then sends WAITAOF.
 
-        What was acknowledged before is before that write in the append-only file, whichever connection it came by.
+        Whatever was acknowledged before stands before that mark in the append-only file, from any connection. Raise
+        NotKept if the disk takes too long.
         """
         (fsync,) = await run_each(self._connection, [("CONFIG GET", "appendfsync")])  # managed servers refuse it
         if isinstance(fsync, dict) and fsync.get("appendfsync") == "no":
             return
-        (key, _), patience = redis_keys.ready(), int(DISK_SECONDS * 1000)
+        (key, _), milliseconds = redis_keys.ready(), int(DISK_SECONDS * 1000)
         mark = self._writes.as_command(("SADD", key, "kept"), ("DEL", key))
-        written, kept = await run_each(self._connection, [mark, ("WAITAOF", 1, 0, patience)], DISK_SECONDS)
+        written, kept = await run_each(self._connection, [mark, ("WAITAOF", 1, 0, milliseconds)], DISK_SECONDS)
         if isinstance(kept, Exception):
             return
         if isinstance(written, Exception):
@@ -283,46 +296,46 @@ class RedisTokens:
             raise NotKept(DISK_SECONDS)
 
     async def are_revoked(self, identities: Sequence[str]) -> list[bool]:
-        """Whether each of the tokens is revoked."""
+        """Return whether each of the tokens is revoked."""
         ask = _asking("SMISMEMBER", lambda bucket: [redis_keys.revoked(bucket[0]), *bucket])
         answers = await self._ask_buckets(identities, ask)
         return [answers[identity] == 1 for identity in identities]
 
-    async def standing(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Standing | None:
-        """One script that only reads."""
-        arguments = [rule.terms if rule else b"", project, client_network(address)]
-        now, found = await self._connection.run_script(self._standing, [redis_keys.token(identity)], arguments)
+    async def inspect(self, identity: str, rule: Rule | None, project: str, address: str = "") -> Inspection | None:
+        """Return what Redis knows of a token, or None, with one script that only reads."""
+        arguments = [rule.script_rule if rule else b"", project, client_network(address)]
+        now, found = await self._connection.run_script(self._inspect, [redis_keys.token(identity)], arguments)
         raw, is_revoked, told, *states = found
         if not raw:
             return None
-        record, kin = read_token(identity, raw, told, rule.policy if rule else None)
+        record, restrictions = read_token(identity, raw, told, rule.policy if rule else None)
         windows = read_windows(rule, record, states, now) if rule else ()
-        return Standing(now, record, is_revoked == 1, windows, project, kin)
+        return Inspection(now, record, is_revoked == 1, windows, restrictions)
 
-    async def find_facts(self, asked: Sequence[Asked]) -> list[Facts]:
-        """What an admission would find for each, its quotas aside: nothing is charged.
+    async def find_facts(self, asked: Sequence[AdmissionRequest]) -> list[AdmissionFacts]:
+        """Return what an admission would find for each, without the quotas: nothing is charged.
 
         Each bucket is asked by itself: ten thousand tokens are 256 short scripts.
         """
-        found = dict[int, Facts]()
+        found = dict[int, AdmissionFacts]()
         in_order = sorted(range(len(asked)), key=lambda number: asked[number].digest)
         for _, bucket in groupby(in_order, lambda number: bucket_of(asked[number].digest)):
             numbers = list(bucket)
             for few in (numbers[start : start + LOOKED_AT_ONCE] for start in range(0, len(numbers), LOOKED_AT_ONCE)):
                 keys = [redis_keys.token(token_id(asked[number].digest)) for number in few]
                 arguments = list(chain.from_iterable(("", asked[number].project, "") for number in few))
-                now, *replies = await self._connection.run_script(self._standing, keys, arguments)
+                now, *replies = await self._connection.run_script(self._inspect, keys, arguments)
                 for number, (raw, is_revoked, told) in zip(few, replies, strict=True):
                     found[number] = read_facts(asked[number], now, (raw, is_revoked, 1, b"", told))
         return [found[number] for number in range(len(asked))]
 
     async def now(self) -> int:
-        """Unix seconds by Redis' clock."""
+        """Return Unix seconds by Redis' clock."""
         seconds, _ = await self._connection.run(lambda client: client.time())
         return int(seconds)
 
     async def _identities(self, policy: str | None, project: str | None, owner: str | None) -> list[str]:
-        """The ids that an index lists; all there are, in a scan of everything, where none is named."""
+        """Return the ids that an index lists, or all ids, by a scan, if no index is named."""
         if policy is not None and (project or owner):
             index = (
                 redis_keys.project_tokens(policy, project) if project else redis_keys.owner_tokens(policy, owner or "")
@@ -333,7 +346,7 @@ class RedisTokens:
         return [key[-ID_LENGTH:].decode() for key in keys]
 
     async def _index(self, record: TokenRecord) -> None:
-        """Lists a token before it is there: an entry without a record does no harm, the reverse hides a token."""
+        """List a token before it is written: an entry without a record does no harm, the reverse hides a token."""
         entries: list[Write] = [("SET", redis_keys.marker(), "1")]
         entries += [("HSET", index, token_id(record.digest), "") for index in redis_keys.indexes(record)]
         if record.parent:
@@ -350,7 +363,7 @@ class RedisTokens:
         return outcome
 
     async def _ask_buckets(self, identities: Sequence[str], ask: "_Ask") -> dict[str, Any]:
-        """Each id's answer to a command that takes a bucket's ids at once, in pieces.
+        """Return each id's answer to a command that takes the ids of one bucket.
 
         Ten thousand tokens are some 265 commands.
         """
@@ -381,7 +394,7 @@ async def _pipeline(client: Client, commands: Sequence[Sequence[str]]) -> list[A
 
 
 async def _has_key(client: Client, pattern: str) -> bool:
-    """Whether there is a key that the pattern matches."""
+    """Return whether a key matches the pattern."""
     if "*" not in pattern and "\\" not in pattern:
         return bool(await client.exists(pattern))
     cursor = 0
@@ -401,11 +414,11 @@ async def _scan(client: Client, pattern: str) -> list[bytes]:
 
 
 GRACE_MILLISECONDS = 60_000
-"""How long a name is kept for who is about to create its token or to give its own another name."""
+"""How long a name is kept for a token that is about to be created or renamed."""
 
 
 class RedisClaims:
-    """See admin_protocols.Claims."""
+    """The implementation of admin_ports.Claims."""
 
     def __init__(self, connection: RedisConnection, tokens: RedisTokens) -> None:
         self._connection = connection
@@ -415,7 +428,10 @@ class RedisClaims:
         self._compare_and_set = read_script("compare_and_set.lua")
 
     async def claim_name(self, policy: Policy, record: TokenRecord) -> str | None:
-        """One claim, made once."""
+        """Claim the name for the record, and return the claim, or None if another token has the name.
+
+        If the policy wants no unique names, the claim is empty.
+        """
         if not policy.has_unique_names:
             return ""
         seen = await self.find_claim(policy, record)
@@ -481,7 +497,7 @@ class RedisClaims:
         return record if record and (record.policy, record.number) == (policy, number) else None
 
     async def _is_free(self, seen: str, record: TokenRecord, now: int) -> bool:
-        """Whether the name that a claim is for can be had: its token's lineage is over, or has another name by now."""
+        """Return whether a claimed name is free: its token's lineage has ended, or has another name by now."""
         holder, _, since = seen.partition(":")
         is_fresh = now - int(since) < GRACE_MILLISECONDS
         if holder == record.identity:
@@ -496,7 +512,7 @@ class RedisClaims:
         return not any(one.name == record.name for one in live) and not (live and is_fresh)
 
     async def _successors(self, identity: str) -> dict[str, TokenRecord]:
-        """The token and all that it was rotated to."""
+        """Return the token and all that it was rotated to, by id."""
         lineage: dict[str, TokenRecord] = {}
         while identity and (found := await self._tokens.find(identity)):
             lineage[identity] = found
@@ -504,7 +520,7 @@ class RedisClaims:
         return lineage
 
     async def _names_given(self, policy: Policy, record: TokenRecord) -> list[str]:
-        """Names and claims of the tokens there are, where the policy has begun only now to want unique names."""
+        """Return names and claims of existing tokens if the policy has only now begun to want unique names."""
         index = _index(policy, record)
         if await self._connection.run(lambda client: client.exists(index)):
             return []

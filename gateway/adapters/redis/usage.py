@@ -1,11 +1,10 @@
-"""Usage as it is in Redis: what the workers have counted (redis_counting.py), read for people and for metrics.
+"""Usage in Redis: what the workers have counted, read for people and for metrics.
 
-Counting: usage in this worker's memory, added to Redis' counters off the path of requests.
+The counter has usage in this worker's memory, and adds it to Redis' counters off the path of requests.
 
-A request costs one increment of a dict. Once a second, and at the end, what has come together leaves in one call (a
-second, small one says who is busiest). What Redis does not take is kept for the next second. So a killed worker loses
-what it counted in its last second, and a connection that breaks between a call and its answer may have the counts of
-that call twice.
+A request costs one increment of a dict. Once a second, and at the end, the increments leave in one call (a second,
+small one ranks the busiest). What Redis does not take is kept for the next second. So a killed worker loses what it
+counted in its last second, and a connection that breaks between a call and its answer may count that call twice.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ import msgspec
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import Client, RedisConnection, refused
 from gateway.adapters.redis.scripts import read_script
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ResponseHead
 from gateway.core.tokens.text import token_id
@@ -32,71 +31,71 @@ from gateway.core.usage import (
     LOST,
     MAXIMUM_HOURS,
     BusyToken,
-    Counted,
-    Noted,
     PolicyUsage,
     StoreMemory,
     Totals,
+    UsageKey,
+    UsageLabels,
     UsagePoint,
+    build_usage_key,
     by_day,
     by_hour,
+    format_usage_labels,
     last_days,
     last_hours,
-    note_of,
-    read_counted,
-    read_noted,
-    write_counted,
+    parse_usage_labels,
+    read_usage_key,
 )
 
 _Command: TypeAlias = Sequence[str | int]
 
 
 class RedisUsage:
-    """See usage.Usage; `clock` gives Unix seconds."""
+    """The implementation of admin_ports.Usage; `clock` gives Unix seconds."""
 
     def __init__(self, connection: RedisConnection, clock: Callable[[], float]) -> None:
         self._connection = connection
         self._clock = clock
 
     async def token_usage(self, identity: str, hours: int) -> tuple[UsagePoint, ...]:
-        """The requests of a token by the hour."""
-        wanted = last_hours(self._clock(), hours)
-        (counts,) = await self._read_tokens([identity], wanted)
-        return by_hour(wanted, counts)
+        """Return the requests of a token by the hour."""
+        period = last_hours(self._clock(), hours)
+        (counts,) = await self._read_tokens([identity], period)
+        return by_hour(period, counts)
 
     async def tokens_usage(self, identities: Sequence[str], days: int) -> dict[str, tuple[UsagePoint, ...]]:
-        """The requests of each of the tokens by the day."""
-        wanted = last_days(self._clock(), days)
-        found = await self._read_tokens(identities, range(wanted.start * DAY_HOURS, wanted.stop * DAY_HOURS))
-        return {identity: by_day(wanted, counts) for identity, counts in zip(identities, found, strict=True)}
+        """Return the requests of each of the tokens by the day."""
+        period = last_days(self._clock(), days)
+        found = await self._read_tokens(identities, range(period.start * DAY_HOURS, period.stop * DAY_HOURS))
+        return {identity: by_day(period, counts) for identity, counts in zip(identities, found, strict=True)}
 
     async def policy_usage(self, policy: str, hours: int) -> PolicyUsage:
-        """The requests of a policy, by the hour and by what they count as."""
-        wanted = last_hours(self._clock(), hours)
-        replies = await self._read([("HGETALL", redis_keys.policy_usage(policy, hour)) for hour in wanted])
-        counts: Counter[Counted] = Counter()
+        """Return the requests of a policy, by the hour and by outcome."""
+        period = last_hours(self._clock(), hours)
+        replies = await self._read([("HGETALL", redis_keys.policy_usage(policy, hour)) for hour in period])
+        counts: Counter[UsageLabels] = Counter()
         for reply in replies:
             counts.update(_read_counts(reply))
-        numbers = {hour: sum(map(int, reply.values())) for hour, reply in zip(wanted, replies, strict=True)}
-        return PolicyUsage(policy, by_hour(wanted, numbers), counts)
+        numbers = {hour: sum(map(int, reply.values())) for hour, reply in zip(period, replies, strict=True)}
+        return PolicyUsage(policy, by_hour(period, numbers), counts)
 
     async def busiest(self, limit: int, hours: int = 2) -> list[BusyToken]:
-        """The tokens with the most requests."""
-        wanted = last_hours(self._clock(), hours)
-        commands = [("ZRANGE", redis_keys.busiest(hour), 0, -1, "WITHSCORES") for hour in wanted]
+        """Return the tokens with the most requests."""
+        period = last_hours(self._clock(), hours)
+        commands = [("ZRANGE", redis_keys.busiest(hour), 0, -1, "WITHSCORES") for hour in period]
         found: Counter[str] = Counter()
         for reply in await self._read(commands, withscores=True):
             found.update({token.decode(): int(number) for token, number in reply})
         return [BusyToken(token, number) for token, number in found.most_common(limit)]
 
     async def totals(self) -> Totals:
-        """All that was ever counted."""
+        """Return the totals of everything counted."""
         keys = (redis_keys.all_requests(), redis_keys.all_events())
         requests, events = await self._read([("HGETALL", key) for key in keys])
         return Totals(_read_counts(requests), {event.decode(): int(number) for event, number in events.items()})
 
     async def memory(self) -> StoreMemory | None:
-        """How full Redis is; None also where it does not answer: `totals` says that."""
+        """Return how full Redis is, or None if it does not answer: `totals` reports that."""
         try:
             (told,) = await self._read([("INFO", "memory")])
         except StoreUnavailable:
@@ -104,9 +103,9 @@ class RedisUsage:
         return StoreMemory(int(told["used_memory"]), int(told["maxmemory"]))
 
     async def _read_tokens(self, identities: Sequence[str], hours: range) -> list[dict[int, int]]:
-        """Each token's requests by the number of the hour, and some of hours before and after these.
+        """Return each token's requests by hour number; hours before and after the wanted ones may be included.
 
-        One trip, a hash for every five days of a token.
+        It takes one round trip, with a hash for every five days of a token.
         """
         starts = sorted({hour - hour % redis_keys.USAGE_HOURS for hour in hours})
         keys = [redis_keys.token_usage(identity, start)[0] for identity in identities for start in starts]
@@ -125,14 +124,14 @@ class RedisUsage:
         return replies
 
 
-def _read_counts(reply: Mapping[bytes, bytes]) -> dict[Counted, int]:
-    return {read_counted(text.decode()): int(number) for text, number in reply.items()}
+def _read_counts(reply: Mapping[bytes, bytes]) -> dict[UsageLabels, int]:
+    return {parse_usage_labels(text.decode()): int(number) for text, number in reply.items()}
 
 
 async def run_each(
     connection: RedisConnection, commands: Sequence[_Command], more_seconds: float = 0, **options: Any
 ) -> list[Any]:
-    """The answers to commands of one key each, in one call; those that Redis refuses are answered by an exception.
+    """Return the answers to commands of one key each, in one call; a refused one is answered by an exception.
 
     `options` are redis-py's, for reading the answers. If one of the commands makes Redis wait, it has `more_seconds`.
     """
@@ -149,13 +148,17 @@ async def run_each(
 FLUSH_SECONDS = 1.0
 KEEP_SECONDS = MAXIMUM_HOURS * HOUR_SECONDS
 MAXIMUM_BATCH = 512
-"""Increments in one call: they hold up this worker for some two milliseconds, and Redis for less."""
+"""Increments in one call: they block this worker for some two milliseconds, and Redis for less."""
 MAXIMUM_KEPT = 10_000
-"""Increments kept while Redis does not take them: a few megabytes. Tokens beyond are lost, and counted as that; of
-policies there are few."""
+"""Increments kept while Redis does not take them: a few megabytes.
+
+Tokens beyond that are lost, and counted as lost; there are few policies.
+"""
 MAXIMUM_BUSIEST = 100
-"""Tokens remembered as the busiest of an hour, exactly: who is entered later than it could have been, because so many
-had more requests then, is not among them as long as they have."""
+"""Tokens remembered as the busiest of an hour.
+
+A token that is ranked late, because so many had more requests then, is missing as long as they have more.
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -166,15 +169,16 @@ class _Counter(msgspec.Struct, frozen=True):
     key: str
     field: str
     hour: int | None = None
-    """Which one it counts; None where it counts for ever."""
+    """The hour that it counts; None if it counts all hours together."""
     token: str = ""
-    """Whose requests it counts, if those of one token."""
+    """The token whose requests it counts, if any."""
 
 
-class RedisCounting:
-    """See usage.Counting; `clock` gives Unix seconds. `events` are counted by others, and only ever grow.
+class RedisUsageCounter:
+    """The implementation of admin_ports.UsageCounter; `clock` gives Unix seconds.
 
-    The connection is one of its own: what is slow here must not open the circuit of admissions.
+    `events` are counted elsewhere, and only grow. It has a connection of its own: slowness here must not open the
+    circuit of admissions.
     """
 
     def __init__(self, connection: RedisConnection, events: Mapping[str, int], clock: Callable[[], float]) -> None:
@@ -182,11 +186,11 @@ class RedisCounting:
         self._events = events
         self._clock = clock
         self._script = read_script("count.lua")
-        self._noted: defaultdict[Noted, int] = defaultdict(int)
+        self._counts: defaultdict[UsageKey, int] = defaultdict(int)
         self._hour = 0
-        """In which the first of these requests was answered."""
+        """The hour in which the first of these requests was answered."""
         self._told: Counter[str] = Counter()
-        """How many of the events are in Redis, or kept for it."""
+        """Counts of the events that are in Redis, or kept for it."""
         self._kept: dict[_Counter, int] = {}
         self._lost = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -194,22 +198,26 @@ class RedisCounting:
         self._turn = asyncio.Lock()
         self._is_refused = False
 
-    def note(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
-        """Counts a request; see usage.Counting. On the path of every request: half a microsecond."""
-        if not self._noted:
+    def count_request(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
+        """Count a request; see admin_ports.UsageCounter. This is on the path of every request: half a microsecond."""
+        self.count_key(build_usage_key(outcome, head))
+
+    def count_key(self, key: UsageKey) -> None:
+        """Count a request by what it counts as; see admin_ports.UsageCounter."""
+        if not self._counts:
             self._hour = int(self._clock()) // HOUR_SECONDS
             self._schedule()
-        self._noted[note_of(outcome, head)] += 1
+        self._counts[key] += 1
 
     async def flush(self) -> None:
-        """Adds what was counted to what is in Redis, as far as Redis takes it; the rest is kept."""
+        """Add what was counted to Redis, as far as Redis takes it; the rest is kept."""
         async with self._turn:
-            noted, self._noted = self._noted, defaultdict(int)
+            counts, self._counts = self._counts, defaultdict(int)
             hour = self._hour
-            self._keep_requests(noted, hour)
+            self._keep_requests(counts, hour)
             self._keep_events()
             tokens: Counter[str] = Counter()
-            for (*_, digest), number in noted.items():
+            for (*_, digest), number in counts.items():
                 tokens[digest] += number
             digests = [digest for digest in tokens if digest]
             for start in range(0, max(1, len(digests)), MAXIMUM_BATCH):
@@ -219,7 +227,7 @@ class RedisCounting:
             self._schedule()
 
     async def close(self) -> None:
-        """Writes what is left; nothing is noted after it."""
+        """Write what is left; nothing may be counted after it."""
         await self.flush()
         if self._timer is not None:
             self._timer.cancel()
@@ -238,14 +246,14 @@ class RedisCounting:
         else:
             self._schedule()
 
-    def _keep_requests(self, noted: Mapping[Noted, int], hour: int) -> None:
+    def _keep_requests(self, counts: Mapping[UsageKey, int], hour: int) -> None:
         alike: Counter[tuple[str, str, int, bytes]] = Counter()
-        for (policy, reason, status, cache_status, _), number in noted.items():
+        for (policy, reason, status, cache_status, _), number in counts.items():
             alike[policy, reason, status, cache_status] += number
         for one, number in alike.items():
-            counted = read_noted(*one)
-            text = write_counted(counted)
-            self._keep(_Counter(redis_keys.policy_usage(counted.policy, hour), text, hour), number)
+            labels = read_usage_key(*one)
+            text = format_usage_labels(labels)
+            self._keep(_Counter(redis_keys.policy_usage(labels.policy, hour), text, hour), number)
             self._keep(_Counter(redis_keys.all_requests(), text), number)
 
     def _keep_events(self) -> None:
@@ -272,7 +280,7 @@ class RedisCounting:
             is_taken = await self._send(list(islice(self._kept, MAXIMUM_BATCH)))
 
     async def _send(self, counters: Sequence[_Counter]) -> bool:
-        """Whether Redis took all of them; those that it took are kept no longer."""
+        """Return whether Redis took all counters; those that it took are kept no longer."""
         arguments: list[str | int] = [KEEP_SECONDS]
         for counter in counters:
             arguments += (counter.field, self._kept[counter], int(counter.hour is not None))
@@ -294,7 +302,7 @@ class RedisCounting:
         return not refused
 
     async def _rank(self, numbers: Mapping[_Counter, int]) -> None:
-        """Enters the tokens with the most requests of each hour; where that fails, their next requests do it."""
+        """Rank the tokens with the most requests of each hour; if that fails, their next requests do it."""
         hours: defaultdict[int, dict[str, int]] = defaultdict(dict)
         for counter, number in numbers.items():
             if counter.token and counter.hour is not None:
@@ -312,4 +320,4 @@ class RedisCounting:
             try:
                 await run_each(self._connection, commands)
             except StoreUnavailable:
-                return  # said above
+                return  # logged by the connection

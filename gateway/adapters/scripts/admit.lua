@@ -1,17 +1,18 @@
--- One round trip for the admissions of one event-loop tick. quotas.lua, charging.lua and tokens.lua stand before this.
+-- Admits the requests of one event-loop tick in one round trip. It needs quotas.lua, charging.lua and tokens.lua.
 --
 -- KEYS[i]   the record of admission i
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
--- ARGV[2]   n, the number of different terms
--- ARGV[3..] n terms: what a rule asks and its plans grant, JSON (core/policies/script_terms.py)
--- then, for each admission: what a record holds of its digest or '' where the rule is public, the number of its terms,
--- its export key or '', the project that its path names or '', the client's network where one is counted or '', its
--- lease or ''
+-- ARGV[2]   n, the number of different rules
+-- ARGV[3..] n rules, JSON: the scopes that each needs, and what its plans grant (core/policies/script_rules.py)
+-- then, for each admission: the digest as records have it, or '' if the rule is public; the number of its rule; its
+-- export key or ''; the project that its path names or ''; the client's network, or '' if no quota counts it; its lease
+-- or ''
 --
--- Returns the time, then for each admission {record or '', revoked (-1: the store has no marker), charged, heads of stored variants or '', kin, ...}
--- with what charging.lua reports of the quotas. Kin is '' or {status and scopes of the owner, record of the parent or
--- '', revoked, plan of the owner or ''}. A refused request charges nothing; an unknown, revoked, disabled or outdated token leaves no trace at
--- all, nor does one whose parent is. core/admission/decision.py makes the verdict.
+-- Returns the time, then for each admission {record or '', revoked (-1: the store has no marker), charged, heads of
+-- stored variants or '', restrictions, ...} with what charging.lua reports of the quotas. Restrictions are '' or
+-- {status and scopes of the owner, record of the parent or '', revoked, plan of the owner or ''}. A refused request
+-- charges nothing. A token that is unknown, revoked, disabled or outside its dates writes nothing at all, nor does a
+-- child of such a token. core/admission/decision.py makes the verdict.
 
 local function is_of_project(record, project, owner)
   if record[RECORD_PROJECT] ~= '' and project ~= '' and record[RECORD_PROJECT] ~= project then
@@ -34,7 +35,7 @@ local function grant(scopes, needed)
   return true
 end
 
--- Remembered for the rest of the call: most tokens of a policy hold the same scopes.
+-- Returns whether the scopes grant all that is needed. Results are kept for the call: most tokens hold the same scopes.
 local function holds_scopes(scopes, needed)
   needed.granted = needed.granted or {}
   if needed.granted[scopes] == nil then
@@ -43,7 +44,7 @@ local function holds_scopes(scopes, needed)
   return needed.granted[scopes]
 end
 
--- Whether owner and all sides permit the request, plan and quotas aside.
+-- Returns whether the token, its owner and its parent permit the request, plan and quotas aside.
 local function is_permitted(record, owner, parent, project, needed)
   return (not owner or owner[1] == 'active')
     and is_of_project(record, project, owner)
@@ -52,7 +53,7 @@ local function is_permitted(record, owner, parent, project, needed)
     and (not parent or holds_scopes(parent[3][RECORD_SCOPES], needed))
 end
 
--- Written in place: the rest of the record stays, and no clock, however wrong, writes beyond the last use's place.
+-- Writes the last use in place: the rest of the record stays, and even with a wrong clock the field is not exceeded.
 local function note_use(key, record, resolution, now)
   local seconds = math.min(math.floor(now / 1000), 10 ^ LAST_USE_WIDTH - 1)
   local last = record[RECORD_LAST_USE]
@@ -63,63 +64,63 @@ end
 
 local heads = {}
 
--- All variants that are stored for the URI: which of them the request selects is for core/caching to say. Read once for
--- all who ask in the same tick: what many builds pull at once is the same.
-local function stored_heads(terms, record, id, export_key)
+-- Returns the heads of all variants that are stored for the URI; core/cache/reuse.py selects one of them. They are read
+-- once for all requests of the tick: many builds pull the same at once.
+local function stored_heads(rule, record, id, export_key)
   local who = 'everybody'
-  if terms.shared_by ~= 'public' then
-    who = ({ project = record[RECORD_PROJECT], owner = record[RECORD_OWNER], token = id })[terms.shared_by]
+  if rule.shared_by ~= 'public' then
+    who = ({ project = record[RECORD_PROJECT], owner = record[RECORD_OWNER], token = id })[rule.shared_by]
   end
   if who == '' then
     return ''
   end
-  local key = table.concat({ VERSION, 'export', terms.shared_by, #who, who, export_key }, ':')
+  local key = table.concat({ VERSION, 'export', rule.shared_by, #who, who, export_key }, ':')
   heads[key] = heads[key] or redis.call('HVALS', key)
   return heads[key]
 end
 
 local now = clock(ARGV[1])
-local all_terms = {}
+local rules = {}
 for i = 1, tonumber(ARGV[2]) do
-  all_terms[i] = cjson.decode(ARGV[2 + i])
+  rules[i] = cjson.decode(ARGV[2 + i])
 end
 
 local replies = { now }
-local argument = 2 + #all_terms
+local argument = 2 + #rules
 for i, key in ipairs(KEYS) do
-  local digest, terms = ARGV[argument + 1], all_terms[tonumber(ARGV[argument + 2])]
+  local digest, rule = ARGV[argument + 1], rules[tonumber(ARGV[argument + 2])]
   local export_key, project = ARGV[argument + 3], ARGV[argument + 4]
   local address, lease = ARGV[argument + 5], ARGV[argument + 6]
   argument = argument + 6
   local bucket, id = string.sub(key, 1, BUCKET_LENGTH), string.sub(key, BUCKET_LENGTH + 7)
   local raw, revoked = '', 0
-  if not terms.is_public then
+  if not rule.is_public then
     raw, revoked = find(key, bucket, id)
   end
   local reply = { raw, revoked, 0, '', '' }
-  if terms.is_public then
-    if charge(bucket, nil, terms, terms.plans[''], address, lease, true, now, reply) then
+  if rule.is_public then
+    if charge(bucket, nil, rule, rule.plans[''], address, lease, true, now, reply) then
       reply[3] = 1
       if export_key ~= '' then
-        reply[4] = stored_heads(terms, nil, id, export_key)
+        reply[4] = stored_heads(rule, nil, id, export_key)
       end
     end
   elseif raw ~= '' and revoked == 0 then
     local record = read_record(raw, id)
-    local is_known = record[RECORD_DIGEST] == digest and record[RECORD_POLICY] == terms.policy
+    local is_known = record[RECORD_DIGEST] == digest and record[RECORD_POLICY] == rule.policy
     local parent = is_known and read_parent(bucket, record)
     local owner = is_known and read_owner(bucket, record, project)
-    reply[5] = tell_kin(owner, parent)
+    reply[5] = build_restrictions(owner, parent)
     local has_parent = not parent or parent[3] and parent[2] == 0 and may_act(parent[3], now)
     if is_known and has_parent and may_act(record, now) then
-      note_use(key, record, terms.resolution, now)
-      bind_plan(record, owner, terms)
-      local plan = terms.plans[record[RECORD_PLAN]] or { permits = false, quotas = {} }
-      local may_charge = plan.permits and is_permitted(record, owner, parent, project, terms.needed)
-      if charge(bucket, record, terms, plan, address, lease, may_charge, now, reply) then
+      note_use(key, record, rule.resolution, now)
+      bind_plan(record, owner, rule)
+      local plan = rule.plans[record[RECORD_PLAN]] or { permits = false, quotas = {} }
+      local may_charge = plan.permits and is_permitted(record, owner, parent, project, rule.needed)
+      if charge(bucket, record, rule, plan, address, lease, may_charge, now, reply) then
         reply[3] = 1
         if export_key ~= '' then
-          reply[4] = stored_heads(terms, record, id, export_key)
+          reply[4] = stored_heads(rule, record, id, export_key)
         end
       end
     end

@@ -1,4 +1,4 @@
--- Appends an entry to a history, in the script that makes the change and before it: neither is there without the other.
+-- Appends an entry to a history, in the script that makes the change and before it: neither exists without the other.
 -- Returns the entry's id in the stream.
 
 local function note(stream, entry)

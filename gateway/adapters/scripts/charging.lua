@@ -1,8 +1,8 @@
--- The quotas of one request, charged together or not at all. quotas.lua stands before this.
+-- Charges the quotas of one request together, or none of them. quotas.lua comes before this.
 --
--- They count against one or several holders: the token's lineage, whose counters are in the token's own bucket, and
--- those that share a counter (core/quotas/partitions.py). A quota in shadow is decided on by itself: it is charged where it
--- has room, and refuses nothing.
+-- They count against one or several holders: the token's lineage, whose counters are in the token's own bucket, and the
+-- holders of shared counters (core/quotas/partitions.py). A quota in shadow is charged if it has room, and never
+-- refuses a request.
 
 local OVERRIDE_COUNTER, OVERRIDE_LIMIT, OVERRIDE_CAPACITY, OVERRIDE_UNTIL = 1, 2, 3, 4
 local EXACT = 2 ^ 52
@@ -14,7 +14,7 @@ local function own_fits_at(window, quota, cost, now)
   return cost > quota[CAPACITY] and now + quota[WINDOW] or window.algorithm.fits_at(window, quota, cost)
 end
 
--- What others have counted is waited for as a whole: at the latest then there is as much room as is told.
+-- Returns when the cost fits. Units that other algorithms have counted are assumed to end together, at the latest time.
 local function fits_at(window, quota, cost, now)
   local own = own_fits_at(window, quota, cost, now)
   if window.elsewhere and window.used + window.elsewhere + cost > quota[CAPACITY] then
@@ -31,7 +31,8 @@ local function resets_at(window, quota, now)
   return window.elsewhere and max(own, window.elsewhere_until) or own
 end
 
--- The quota with another limit, and by another algorithm where one is given; its tick and ticks as in core/quotas/model.py.
+-- Returns the quota with another limit, and another algorithm if one is given; tick and ticks as in
+-- core/quotas/model.py.
 local function override(quota, limit, capacity, algorithm)
   local tick, product = 1, max(limit, capacity) * quota[WINDOW]
   while product / tick > EXACT do
@@ -57,7 +58,7 @@ local function effective(quotas, overrides, now)
   return found
 end
 
--- The fields of some quotas, worked out once for all requests of a call that have the same terms.
+-- Returns the fields of some quotas, computed once for all requests of a call with the same rule.
 local function fields_of(quotas)
   if not quotas.fields then
     local fields = {}
@@ -69,16 +70,16 @@ local function fields_of(quotas)
   return quotas.fields
 end
 
--- Adds to a window what other algorithms have counted for the same limit, and keeps their parts as long as these count.
--- Processes do not read a changed policy file all at one moment: what they admit together stays within the limit.
+-- Adds to a window the units that other algorithms have counted for the same limit, and keeps their parts while they
+-- count. Processes load a changed policy file at different times: together they still stay within the limit.
 local function add_others(window, quota, others, prefix, holder, now)
   local limit, kept = quota[LIMIT] or quota[CAPACITY], {}
   for mark, state in string.gmatch(others, '(%a?)(%S+)') do
     local name, algorithm = find_marked(mark)
     local log
     if algorithm and algorithm.kind then
-      local of, rule = match(quota[FIELD] or quota[COUNTER], '^([^:]+:%d+)(.*)$')
-      log = table.concat({ prefix, algorithm.kind, holder, ':', of, ':', name, rule })
+      local of, suffix = match(quota[FIELD] or quota[COUNTER], '^([^:]+:%d+)(.*)$')
+      log = table.concat({ prefix, algorithm.kind, holder, ':', of, ':', name, suffix })
     end
     if not algorithm then
       kept[#kept + 1] = mark .. state
@@ -97,7 +98,7 @@ local function add_others(window, quota, others, prefix, holder, now)
   window.others = #kept > 0 and table.concat(kept, ' ') or nil
 end
 
--- Reads the quotas of a holder behind those that are there already; gives the key of its hash.
+-- Reads the quotas of a holder and appends their windows; returns the key of its hash.
 local function read(prefix, holder, quotas, windows, now)
   local number = #windows
   local key = prefix .. 'quota:' .. holder
@@ -110,7 +111,7 @@ local function read(prefix, holder, quotas, windows, now)
     end
     local own_key = algorithm.kind and table.concat({ prefix, algorithm.kind, holder, ':', quota[COUNTER] })
     local window = algorithm.read(quota, state, now, own_key)
-    window.algorithm = algorithm -- a fixed window has it: a table that grows costs more
+    window.algorithm = algorithm -- fixed windows have it already, as adding a field costs more
     if others then
       add_others(window, quota, others, prefix, holder, now)
     end
@@ -119,9 +120,9 @@ local function read(prefix, holder, quotas, windows, now)
   return key
 end
 
--- Charges the quotas of a holder, from the first to the last of all.
+-- Charges the quotas of a holder, which are those from `first` to `last`.
 local function write(key, quotas, windows, first, last, cost, lease, now)
-  local changes, count, longest = { nil, nil }, 0, 0 -- with room for one: a table that grows costs more
+  local changes, count, longest = { nil, nil }, 0, 0 -- allocated for one quota, as growing a table costs more
   for i = first, last do
     local quota, window = quotas[i], windows[i]
     local algorithm = window.algorithm
@@ -145,7 +146,7 @@ local function write(key, quotas, windows, first, last, cost, lease, now)
   end
 end
 
--- Reads the quotas that others share behind `all`: gives their hashes' keys, and up to where each goes.
+-- Reads the shared quotas and appends them to `all`; returns the keys of their hashes, and the last index of each.
 local function read_shared(shared, record, policy, address, all, windows, now)
   local keys, ends = {}, {}
   for i = 1, #shared do
@@ -166,7 +167,7 @@ local function read_shared(shared, record, policy, address, all, windows, now)
   return keys, ends
 end
 
--- Appends to `reply`: used and resets_at of each quota, then, where something was not charged, fits_at of each that was
+-- Appends used and resets_at of each quota to `reply`. If a quota was not charged, appends fits_at for each that was
 -- not, and false for the others.
 local function report(quotas, windows, cost, charged, is_whole, now, reply)
   local number, length = #quotas, #reply
@@ -185,10 +186,10 @@ local function report(quotas, windows, cost, charged, is_whole, now, reply)
   end
 end
 
--- Charges what a request takes from the quotas of a plan, if it `may_charge` and all that are enforced have room; gives
--- whether it did. `record` is nil under a public rule, `lease` is '' where nobody counts what is in flight.
-local function charge(bucket, record, terms, plan, address, lease, may_charge, now, reply)
-  local own, shared, cost = plan.quotas, plan.shared, terms.cost
+-- Charges a request to the quotas of a plan, if it `may_charge` and all enforced ones have room; returns whether it
+-- did. `record` is nil under a public rule; `lease` is '' if no quota counts requests in flight.
+local function charge(bucket, record, rule, plan, address, lease, may_charge, now, reply)
+  local own, shared, cost = plan.quotas, plan.shared, rule.cost
   if #own == 0 and not shared then
     return may_charge
   end
@@ -201,7 +202,7 @@ local function charge(bucket, record, terms, plan, address, lease, may_charge, n
   local quotas = own
   if shared then
     quotas = { unpack(own) }
-    keys, ends = read_shared(shared, record, terms.policy, address, quotas, windows, now)
+    keys, ends = read_shared(shared, record, rule.policy, address, quotas, windows, now)
   end
   local has_room, is_whole = true, true
   for i = 1, #windows do

@@ -1,8 +1,8 @@
--- Lets one of several have a name: who has seen what the index says of it now.
+-- Changes the claim of a name, if it still is what the caller has read: only one of several callers succeeds.
 --
--- KEYS[1] the index; ARGV[1] the name, ARGV[2] what was seen of it or '', ARGV[3] what it shall say, '' to end it
--- ARGV[4..] names and what they say, for an index that begins with this
--- Returns 1, or 0 where the index says something else by now.
+-- KEYS[1] the index; ARGV[1] the name, ARGV[2] the claim that was read or '', ARGV[3] the new claim, '' to delete it
+-- ARGV[4..] names and their claims, which are added to an index that lacks them
+-- Returns 1, or 0 if the claim has changed.
 
 for i = 4, #ARGV, 2 do
   redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1])

@@ -1,7 +1,7 @@
--- Changes a key where it still says what its changer has seen of it, or wrote: a lease of a fetch, a claim.
+-- Changes a key if it still has the value that the caller has read or written: the lease of a fetch, or a claim.
 --
--- KEYS[1] the key; ARGV[1] what was seen of it, ARGV[2] what it shall say, '' to end it, ARGV[3] for how many milliseconds
--- Returns 1, or 0 where it says something else by now.
+-- KEYS[1] the key; ARGV[1] the old value, ARGV[2] the new one, '' to delete the key, ARGV[3] its milliseconds
+-- Returns 1, or 0 if the value has changed.
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0

@@ -1,10 +1,10 @@
--- Adds to counters what a worker has counted since it last did; each is a field of a hash.
+-- Adds the counts of a worker since its last call to counters; each is a field of a hash.
 --
--- KEYS[i] the hash of counter i; ARGV[1] for how many seconds a hash is kept that ends at all
--- ARGV[2..] for each counter: its field, what is to be added, and '1' where its hash ends
--- Returns the numbers that the counters have come to; false for one that Redis refuses.
+-- KEYS[i] the hash of counter i; ARGV[1] the seconds for which a hash that expires is kept
+-- ARGV[2..] for each counter: its field, the number to add, and '1' if its hash expires
+-- Returns the new values of the counters; false for one that Redis refuses to change.
 --
--- A hash is written for as long again with each new field of it: its fields are hours, or it is that of one hour.
+-- Each new field of a hash renews the expiry: its fields are hours, or the hash is that of one hour.
 
 local reached = {}
 for i, key in ipairs(KEYS) do

@@ -1,8 +1,8 @@
--- The heads of a document that a variant is to be made of. exports.lua stands before this.
+-- Returns the heads of the document for a variant. exports.lua comes before this.
 --
 -- KEYS[1]   the document
--- KEYS[2..] for each group of the variant: the instant of its last purge. What was asked for before that is ended: the
---           document may be in none of these groups, as it was asked for by another variant's request
+-- KEYS[2..] for each group of the variant: the time of its last purge. Heads that were requested before it are dropped
+--           here: the document may be in none of these groups, because another variant's request has stored it
 -- Returns the heads that are left.
 
 local since = 0

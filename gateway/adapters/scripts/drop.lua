@@ -1,4 +1,4 @@
--- Ends one variant of an export, or all of it. exports.lua stands before this.
+-- Removes one variant of an export, or all. exports.lua comes before this.
 --
 -- KEYS[1]   the export
 -- ARGV[1]   the variant, or '' for all

@@ -1,30 +1,30 @@
--- What the scripts of the cache have in common. Times are Unix milliseconds.
+-- The common parts of the cache's scripts. Times are Unix milliseconds.
 
 local CONTENT = VERSION .. ':content'
--- Of a Redis' memory, the most that one entitlement's exports may have: four others can store as much beside it.
+-- The share of Redis' memory that one entitlement's exports may have: four others can store as much beside it.
 local PART_OF_MEMORY = 1 / 8
--- Exports that one call ends to make room: Redis serves nobody else for a millisecond. The next calls end the others.
+-- The most exports that one call removes to make room: it blocks Redis for a millisecond. The next calls remove others.
 local ENDED_AT_ONCE = 200
 
 local function content_key(export, variant)
   return CONTENT .. string.sub(export, EXPORT_LENGTH + 1) .. ':' .. variant
 end
 
--- When a stored answer was asked for: its head begins with it.
+-- Returns when a stored answer was requested: its head begins with that time.
 local function stored_at(head)
   return tonumber(string.sub(head, 1, MARK_LENGTH)) or 0
 end
 
--- A key is kept for as long as the longest of what is in it.
+-- Extends the expiry of a key: it is kept as long as its longest member.
 local function keep(key, milliseconds)
   if redis.call('PTTL', key) < milliseconds then
     redis.call('PEXPIRE', key, milliseconds)
   end
 end
 
--- What an entitlement has stored: the bytes of each member and under '' those of all, the members by age, and by the end
--- of their time. `name` is that of an export, of content or of what is staged. Returns the three keys, and what is left
--- of the name behind the entitlement: of content it is the member.
+-- Returns the three keys with what an entitlement has stored: bytes by member, with '' for the sum, members by age, and
+-- members by expiry. `name` is that of an export, of content or of staged content. Also returns the rest of the name
+-- after the entitlement, which for content is the member.
 local function find_held(name)
   local kind, length, start = string.match(name, '^[^:]+:[^:]+:([^:]+):(%d+):()')
   local last = start + tonumber(length) - 1
@@ -33,7 +33,7 @@ local function find_held(name)
   return held, string.sub(name, last + 2)
 end
 
--- Counts a member no longer.
+-- Removes a member from the counts.
 local function forget(held, member)
   local bytes = redis.call('HGET', held.bytes, member)
   redis.call('ZREM', held.ages, member)
@@ -46,7 +46,7 @@ local function forget(held, member)
   end
 end
 
--- Ends one variant of an export.
+-- Removes one variant of an export.
 local function drop(export, variant)
   redis.call('HDEL', export, variant)
   redis.call('UNLINK', content_key(export, variant))  -- megabytes are freed by another thread
@@ -54,14 +54,14 @@ local function drop(export, variant)
   forget(held, key .. ':' .. variant)
 end
 
--- Ends the oldest of an entitlement's, the `newest` one aside, until it has no more than `limit` bytes. Returns how many.
+-- Removes an entitlement's oldest exports, except the `newest`, until it has at most `limit` bytes; returns how many.
 local function make_room(held, newest, limit)
   local prefix, dropped = string.gsub(held.bytes, ':held:', ':export:', 1) .. ':', 0
   while dropped < ENDED_AT_ONCE and tonumber(redis.call('HGET', held.bytes, '') or 0) > limit do
     local oldest = redis.call('ZRANGE', held.ages, 0, 1)
     local member = oldest[1] == newest and oldest[2] or oldest[1]
     if not member then
-      redis.call('DEL', held.bytes)  -- one of the keys was evicted: it is counted anew
+      redis.call('DEL', held.bytes)  -- one of the keys was evicted: counting starts again
     elseif member == newest then
       return dropped
     else
@@ -73,7 +73,7 @@ local function make_room(held, newest, limit)
   return dropped
 end
 
--- Bytes that Redis uses, and those that it may use: 0 where it has no limit, or does not tell.
+-- Returns the bytes that Redis uses, and its limit: 0 if it has none, or does not tell.
 local function memory()
   local told = redis.pcall('INFO', 'memory')
   if type(told) ~= 'string' then
@@ -82,8 +82,8 @@ local function memory()
   return tonumber(string.match(told, 'used_memory:(%d+)') or 0), tonumber(string.match(told, 'maxmemory:(%d+)') or 0)
 end
 
--- Why so many bytes more of an entitlement are not stored, or nil; and how many bytes it may have. `share` is the percent
--- of its memory that Redis may use with them, 0 for any; `limit` is for one entitlement, 0 for any.
+-- Returns why an entitlement may not store this many more bytes, or nil; and the bytes that it may have. `share` is the
+-- percent of its memory that Redis may then use, 0 for any; `limit` is for one entitlement, 0 for any.
 local function find_refusal(bytes, limit, share)
   local used, maximum = 0, 0
   if share > 0 then

@@ -1,4 +1,4 @@
--- What is stored for a URI, where exports have a Redis of their own: else admit.lua finds it.
+-- Returns the stored heads for a URI, if exports have a Redis of their own: otherwise admit.lua returns them.
 --
 -- KEYS[1]   the export
 -- ARGV[1]   the time, or '' for Redis' own clock

@@ -1,5 +1,5 @@
--- Which of the commands ARGV the user of this connection may not run. Redis before 7 cannot tell: then none is named.
--- Neither is a command that this Redis does not have.
+-- Returns the commands of ARGV that the user of this connection may not run; none in Redis before 7, which cannot tell.
+-- Commands that this Redis does not have are left out.
 
 local missing = {}
 for _, command in ipairs(redis.acl_check_cmd and ARGV or {}) do

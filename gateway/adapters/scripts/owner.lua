@@ -1,14 +1,14 @@
--- Puts an owner's record where it belongs, all places at one instant, unless there is a newer one.
+-- Writes an owner's record to its keys at one instant, unless a newer one is there.
 --
--- KEYS      the owner's own record, or its copies in buckets; behind them the history, where there is an entry for it
--- ARGV[1]   the version that must be there (0 where there must be none), or '' where any older one will do
+-- KEYS      the owner's own record, or its copies in buckets; then the history, if there is an entry for it
+-- ARGV[1]   the version that must be there (0 for none), or '' if any older one may be
 -- ARGV[2]   the version of the record, ARGV[3] the entry of the history or '', ARGV[4..] the record's fields and values
--- Returns the number of places that were written. Sent twice, because the connection went before the answer came, it
--- says 0 for the second time.
+-- Returns the number of keys that were written. If it is sent twice, because the connection broke before the answer,
+-- the second call returns 0.
 
 local function put(key)
   redis.call('DEL', key)
-  for i = 4, #ARGV, 1000 do -- as many as unpack is sure to take
+  for i = 4, #ARGV, 1000 do -- a number that unpack always takes
     redis.call('HSET', key, unpack(ARGV, i, math.min(i + 999, #ARGV)))
   end
 end

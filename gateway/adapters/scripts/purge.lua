@@ -1,14 +1,15 @@
--- Ends the exports of groups, at most so many of each at once. exports.lua and audit.lua stand before this.
+-- Removes the exports of groups, at most so many of each in one call. exports.lua and audit.lua come before this.
 --
--- KEYS      for each group: its index, the instant of its last purge; behind them the history, where there is an entry
--- ARGV[1]   the time, or '' for Redis' own clock, ARGV[2] for how long the purge is remembered, ARGV[3] how many at once
--- ARGV[4]   the entry of the history, which says that none have ended, or ''; ARGV[5] how many the calls before
---           this one have ended, ARGV[6] the id of the entry that they left, or ''
--- Returns how many were ended, whether there may be more, and the id of the entry or ''.
+-- KEYS      for each group: its index, the time of its last purge; then the history, if there is an entry
+-- ARGV[1]   the time, or '' for Redis' own clock, ARGV[2] how long the purge is remembered, ARGV[3] how many in one
+--           call
+-- ARGV[4]   the entry of the history, with 0 removed exports, or ''; ARGV[5] how many the calls before this one have
+--           removed, ARGV[6] the id of the entry that they wrote, or ''
+-- Returns how many were removed, whether there may be more, and the id of the entry or ''.
 --
--- A purge is one entry, however many calls it takes: each puts in the place of the last one's what has ended so far.
--- Sent twice, because the connection went before the answer came, there is one more, with what was left to end.
--- What ends comes before what is written, as a full Redis refuses a script that does not begin with making room.
+-- A purge has one entry, however many calls it takes: each call replaces the entry of the last one, with the new total.
+-- If a call is sent twice, because the connection broke before the answer, there is one more entry, with the remainder.
+-- Removing comes before writing: a full Redis refuses a script that writes before it makes room.
 
 local now, most = clock(ARGV[1]), tonumber(ARGV[3])
 local is_noted = ARGV[4] ~= ''
@@ -37,7 +38,7 @@ end
 if ARGV[6] ~= '' then
   redis.call('XDEL', KEYS[#KEYS], ARGV[6])
 end
--- In its text, as cjson keeps no order; nobody's text can be taken for it, as that has its quotation marks escaped.
+-- Replaced in the text, as cjson keeps no order. No value can look like it: quotation marks in values are escaped.
 local told = string.format('"ended":[null,%d]', ARGV[5] + ended)
 local entry = string.gsub(ARGV[4], '"ended":%[null,0%]', told)
 return { ended, has_more, note(KEYS[#KEYS], entry) }

@@ -1,25 +1,26 @@
--- The algorithms of quotas. core/quotas/algorithms.py is their twin: it has the table of them, and says what each counts.
+-- The algorithms of quotas. core/quotas/algorithms.py is their reference model: it has the table of them, and says what
+-- each counts.
 --
--- All numbers are whole and below 2^53, so doubles hold them exactly, and rounding a quotient of two of them to a whole
--- number gives what it is in Python. %d writes them as they are where a long has 64 bits, at half the cost of %.0f.
+-- All numbers are whole and below 2^53, so doubles hold them exactly, and a quotient of two of them rounds to the same
+-- whole number as in Python. With longs of 64 bits, %d writes them exactly, at half the cost of %.0f.
 --
--- A quota is {counter, capacity, window, algorithm, tick, ticks, limit, field, is in shadow}, see core/policies/script_terms.py;
--- a fixed window that is enforced has the first three only, and its counter is its field. The state is in a field of a
--- hash, or under a key of its own, which then has the `kind`; the field says until when that key is there. All algorithms
--- that count the same limit, as while a changed policy file is rolled out, share the field: each has its part, behind its
--- mark. Of each algorithm
---   read       reads the state and gives its units as `used`
---   take       charges it: gives the new field, and for how many milliseconds the hash is needed where it may not live
---              so long
---   fits_at    is when units that find no room now, but not more than the capacity, will
---   ends_at    is when units that are counted now will all be gone, if nothing is charged
---   give_back  takes units of an earlier charge back, never more than would be there had they not been charged: gives
---              the new field where that is to be written
--- A concurrency limit takes one unit whatever the cost, and instead of giving it back renews and releases a lease.
+-- A quota is {counter, capacity, window, algorithm, tick, ticks, limit, field, is in shadow}, see
+-- core/policies/script_rules.py; a fixed window that is enforced has the first three only, and its counter is its
+-- field. The state is in a field of a hash, or under a key of its own, whose name has the `kind`; then the field has
+-- the expiry of that key. All algorithms that count the same limit, as while a changed policy file is rolled out, share
+-- the field: each has its part there, after its mark. The functions of an algorithm:
+--   read       reads the state and returns it, with its units as `used`
+--   take       charges units; returns the new field, and the milliseconds that the hash is needed if it might expire
+--              before
+--   fits_at    returns when units that have no room now will fit, if they are at most the capacity
+--   ends_at    returns when the counted units will all be gone, if nothing is charged
+--   refund     gives units of an earlier charge back, and leaves no more room than without that charge; returns the new
+--              field if that must be written
+-- A concurrency limit takes one unit whatever the cost; instead of a refund, its leases are renewed and released.
 
 local COUNTER, CAPACITY, WINDOW, ALGORITHM, TICK, TICKS, LIMIT, FIELD, SHADOW = 1, 2, 3, 4, 5, 6, 7, 8, 9
-local MAXIMUM_LATER = 1000 -- entries of a moving window behind the one that something is given back to
-local RETRY = 1000 -- milliseconds after which a request that found too many in flight may try again
+local MAXIMUM_LATER = 1000 -- newer entries of a moving window that a refund rewrites
+local RETRY = 1000 -- milliseconds until a request that found too many in flight may retry
 local floor, ceil, min, max, match, format = math.floor, math.ceil, math.min, math.max, string.match, string.format
 local call, tonumber, unpack, find_text, byte = redis.call, tonumber, unpack, string.find, string.byte
 local NINE = byte('9')
@@ -32,13 +33,13 @@ local ALGORITHMS = {
   ['concurrent'] = { mark = 'l', kind = 'leases:', takes = 1 },
 }
 
--- The algorithm of a quota. One that is not known here ends the script: nothing is admitted, and nothing is charged.
+-- Returns the algorithm of a quota. An unknown one raises an error: nothing is admitted, and nothing is charged.
 local function algorithm_of(quota)
   local algorithm = ALGORITHMS[quota[ALGORITHM] or 'fixed-window']
   return algorithm or error('unknown quota algorithm ' .. tostring(quota[ALGORITHM]), 0)
 end
 
--- The name and the algorithm of a mark, or nil: another version of the gateway may know more. Rarely looked for.
+-- Returns name and algorithm of a mark, or nil: another version of the gateway may have more. It is rarely called.
 local function find_marked(mark)
   for name, algorithm in pairs(ALGORITHMS) do
     if algorithm.mark == mark and not algorithm.takes then
@@ -47,7 +48,7 @@ local function find_marked(mark)
   end
 end
 
--- The part of an algorithm in a field, or nil, and the other parts as they are, or nil: nearly always the one is all.
+-- Returns an algorithm's part of a field, or nil, and the other parts, or nil: nearly always there is one part.
 local function split(field, mark)
   local is_one = not find_text(field, ' ', 1, true)
   if is_one and mark == '' and byte(field) <= NINE then
@@ -100,14 +101,14 @@ function fixed.ends_at(window)
   return window.resets_at
 end
 
-function fixed.give_back(quota, state, units, charged_at, now)
+function fixed.refund(quota, state, units, charged_at, now)
   local window = fixed.read(quota, state, now)
   if not window.is_new and window.resets_at - quota[WINDOW] <= charged_at then
     return format('%d:%d', window.resets_at, max(0, window.used - units))
   end
 end
 
--- field: start of the window:units of the window before:units
+-- field: start of the window:units of the previous window:units
 local sliding = ALGORITHMS['sliding-window-counter']
 
 function sliding.read(quota, state, now)
@@ -134,7 +135,7 @@ end
 function sliding.fits_at(window, quota, cost)
   local units, ends = min(window.before, quota[LIMIT]), window.start + quota[WINDOW]
   local room = quota[LIMIT] - cost - window.current
-  if room < 0 then -- only when the units of this window are those of the one before
+  if room < 0 then -- it fits only in the next window, for which the units of this one count as previous
     units, ends, room = max(1, min(window.current, quota[LIMIT])), ends + quota[WINDOW], quota[LIMIT] - cost
   end
   local left = min(ceil((room + 1) * quota[TICKS] / units) - 1, quota[TICKS])
@@ -145,7 +146,7 @@ function sliding.ends_at(window, quota)
   return window.start + 2 * quota[WINDOW]
 end
 
-function sliding.give_back(quota, state, units, charged_at, now)
+function sliding.refund(quota, state, units, charged_at, now)
   local window = sliding.read(quota, state, now)
   local start = charged_at - charged_at % quota[WINDOW]
   if start == window.start then
@@ -158,7 +159,7 @@ function sliding.give_back(quota, state, units, charged_at, now)
   return format('%d:%d:%d', window.start, window.before, window.current)
 end
 
--- field: until when there is a list, which has the state. An entry of it: time:units:all units of the list up to and including these.
+-- field: expiry of the list that has the state. Its entries: time:units:sum of units up to and including this one.
 local moving = ALGORITHMS['moving-window']
 
 local function log_entry(log, index)
@@ -166,7 +167,8 @@ local function log_entry(log, index)
   return at and { at = tonumber(at), units = tonumber(units), total = tonumber(total) }
 end
 
--- The first entry whose `name` is at least `least`, and its index: the newest one's is. The oldest ones are tried first.
+-- Returns the first entry whose `name` is at least `least`, and its index. The newest one is. It
+-- looks at the oldest ones first.
 local function first_entry(log, name, least)
   local low, high, found = -1, 0, log_entry(log, 0)
   while found and found[name] < least do
@@ -214,9 +216,9 @@ function moving.take(window, quota, cost, now)
     call('RPUSH', log, format('%d:%d:%d', at, cost, total))
   end
   window.oldest = window.oldest or { at = at, units = cost, total = total }
-  if floor(at / length) ~= floor(newest.at / length) then -- once in a window: for this one and the next
+  if floor(at / length) ~= floor(newest.at / length) then -- once in each window: for it and the next one
     call('PEXPIRE', log, 2 * length)
-    return format('%d', at + 2 * length), 2 * length -- says that there is a list, and until when
+    return format('%d', at + 2 * length), 2 * length -- the expiry of the list
   end
 end
 
@@ -230,7 +232,7 @@ function moving.fits_at(window, quota, cost)
   return entry.at + quota[WINDOW]
 end
 
-function moving.give_back(quota, _, units, charged_at, now, log)
+function moving.refund(quota, _, units, charged_at, now, log)
   local index, later = -1, {}
   local entry = log_entry(log, index)
   while entry and entry.at > charged_at and #later < MAXIMUM_LATER do
@@ -247,7 +249,7 @@ function moving.give_back(quota, _, units, charged_at, now, log)
   end
 end
 
--- field: time:debt at that time:until when the hash is known to live
+-- field: time:debt at that time:time until which the hash is known to exist
 local bucket = ALGORITHMS['token-bucket']
 
 function bucket.read(quota, state, now)
@@ -284,7 +286,7 @@ function bucket.ends_at(window, quota)
   return window.at + ceil(window.debt / quota[LIMIT]) * quota[TICK]
 end
 
-function bucket.give_back(quota, state, units, charged_at, now)
+function bucket.refund(quota, state, units, charged_at, now)
   local window = bucket.read(quota, state, now)
   local elapsed = max(0, ceil((now - charged_at) / quota[TICK]))
   if window.debt > 0 and elapsed < ceil(units * quota[TICKS] / quota[LIMIT]) then
@@ -293,7 +295,7 @@ function bucket.give_back(quota, state, units, charged_at, now)
   end
 end
 
--- A concurrency limit's sorted set: a lease for each request in flight, by the moment at which it ends by itself.
+-- The state is a sorted set: a lease for each request in flight, by its expiry.
 local leases = ALGORITHMS['concurrent']
 
 function leases.read(_, _, now, key)
@@ -310,7 +312,7 @@ function leases.fits_at(window)
   return window.now + RETRY
 end
 
--- Also where it has ended meanwhile: its request is in flight all the same.
+-- Renews a lease, even if it has expired meanwhile: its request is still in flight.
 function leases.renew(quota, key, lease, now)
   call('ZADD', key, now + quota[WINDOW], lease)
   call('PEXPIRE', key, 2 * quota[WINDOW])

@@ -1,10 +1,10 @@
--- Revokes tokens of one bucket, and with each the whole of its lineage where that is meant, at one instant: a successor
--- that was written before is found by the records, and none can be written after.
+-- Revokes tokens of one bucket, and with each its whole lineage if that is requested, at one instant: successors that
+-- were written before are found by the records, and none can be written afterwards.
 --
 -- KEYS[1] the bucket's revocation set, KEYS[2] its history
--- ARGV[1] 'alone' for the tokens and none of their lineage, 'project' or 'owner' that they must be bound to, or ''
--- ARGV[2] of this policy, ARGV[3] its id; ARGV[4] the entry of the history for each of them, or ''
--- ARGV[5..] ids; those without a record are none of our tokens, but alone they are revoked all the same
+-- ARGV[1] 'alone' for the tokens without their lineage; 'project' or 'owner' if they must be bound to one; or ''
+-- ARGV[2] the policy of that project or owner, ARGV[3] its id; ARGV[4] the entry of the history for each of them, or ''
+-- ARGV[5..] ids; those without a record are skipped, but with 'alone' they are revoked too
 -- Returns the ids that were not revoked before.
 
 local bucket = string.sub(KEYS[1], 1, BUCKET_LENGTH)
@@ -16,7 +16,7 @@ local function is_meant(record)
   return not position or record[RECORD_POLICY] == ARGV[2] and record[position] == ARGV[3]
 end
 
--- The entry, which does not say yet whose it is.
+-- Returns the entry with the names of the token.
 local function complete(id, record)
   if ARGV[4] == '' then
     return ''

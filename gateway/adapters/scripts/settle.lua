@@ -1,14 +1,14 @@
--- What requests have to give back once they have been answered, and which of them are still in flight: one call for
--- all that a worker knows at the moment. quotas.lua stands before this.
+-- Refunds units of answered requests, and renews and releases the leases of requests in flight: one call for all
+-- pending changes of a worker. quotas.lua comes before this.
 --
--- KEYS[i]   the key of a counter, for each thing to be done
+-- KEYS[i]   the key of a counter, for each change
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
 -- ARGV[2]   n, the number of different quotas
--- ARGV[3..] n quotas, JSON (core/policies/script_terms.py)
--- then, for each key: the number of its quota, 'give_back' with units and the time at which they were charged, or
+-- ARGV[3..] n quotas, JSON (core/policies/script_rules.py)
+-- then, for each key: the number of its quota, 'refund' with units and the time at which they were charged, or
 -- 'renew' or 'release' with a lease and nothing
 --
--- A counter that has ended meanwhile is not made anew. Returns the time.
+-- A counter that has expired meanwhile is not created again. Returns the time.
 
 local now = clock(ARGV[1])
 local quotas = {}
@@ -16,10 +16,10 @@ for i = 1, tonumber(ARGV[2]) do
   quotas[i] = cjson.decode(ARGV[2 + i])
 end
 
-local function give_back(key, quota, units, charged_at)
+local function refund(key, quota, units, charged_at)
   local algorithm = algorithm_of(quota)
   if algorithm.kind then
-    algorithm.give_back(quota, nil, units, charged_at, now, key)
+    algorithm.refund(quota, nil, units, charged_at, now, key)
     return
   end
   local field = quota[FIELD] or quota[COUNTER]
@@ -28,7 +28,7 @@ local function give_back(key, quota, units, charged_at)
     return
   end
   local state, others = split(found, algorithm.mark)
-  local changed = state and algorithm.give_back(quota, state, units, charged_at, now)
+  local changed = state and algorithm.refund(quota, state, units, charged_at, now)
   if changed then
     call('HSET', key, field, join(algorithm.mark, changed, others))
   end
@@ -37,8 +37,8 @@ end
 local argument = 2 + #quotas
 for i, key in ipairs(KEYS) do
   local quota, action = quotas[tonumber(ARGV[argument + 1])], ARGV[argument + 2]
-  if action == 'give_back' then
-    give_back(key, quota, tonumber(ARGV[argument + 3]), tonumber(ARGV[argument + 4]))
+  if action == 'refund' then
+    refund(key, quota, tonumber(ARGV[argument + 3]), tonumber(ARGV[argument + 4]))
   else
     leases[action](quota, key, ARGV[argument + 3], now)
   end

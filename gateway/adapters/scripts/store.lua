@@ -1,20 +1,20 @@
--- Stores an answer, head and content at one instant, in all its groups. exports.lua stands before this.
+-- Stores an answer, head and content at one instant, in all its groups. exports.lua comes before this.
 --
--- KEYS[1]   the export, KEYS[2] the lease of its fetch, KEYS[3] where its long content is staged, or ''
--- KEYS[4..] for each group: its index, the instant of its last purge
+-- KEYS[1]   the export, KEYS[2] the lease of its fetch, KEYS[3] the key of its staged long content, or ''
+-- KEYS[4..] for each group: its index, the time of its last purge
 -- ARGV[1]   the time, or '' for Redis' own clock
 -- ARGV[2]   when the fetch began, ARGV[3] how long to keep the answer
 -- ARGV[4]   the variant, ARGV[5] its head, ARGV[6] the digest of its content
--- ARGV[7]   the content, or '' with ARGV[8] = '0' where it is staged, or stored already and only the head changes; where
---           the same content is stored already, so stays what it was encoded to
+-- ARGV[7]   the content, or '' with ARGV[8] = '0' if it is staged, or if it is stored already and only the head
+--           changes; if the same content is stored already, its encoded forms stay
 -- ARGV[9]   the holder of the lease, or ''
--- ARGV[10]  how many variants an export may have, ARGV[11] for how long purges are remembered
--- ARGV[12]  the document that the answer was made of, or '': what ends the answer ends that too
--- ARGV[13]  the bytes of its content, ARGV[14] how many an entitlement may have stored, ARGV[15] the percent of its memory
---           that Redis may use with them; 0 for any
--- Returns what became of it, and how many older ones of the same entitlement made room. 'stored'; 'outdated' where the
--- fetch began before a purge of one of its groups, or its content has gone meanwhile; 'full' or 'large' where there is
--- no room for it.
+-- ARGV[10]  how many variants an export may have, ARGV[11] how long purges are remembered
+-- ARGV[12]  the document that the answer was made from, or '': it is purged together with the answer
+-- ARGV[13]  the bytes of its content, ARGV[14] how many an entitlement may store, ARGV[15] the percent of its memory
+--           that Redis may then use; 0 for any
+-- Returns the outcome, and how many older exports of the same entitlement were removed to make room. The outcome is
+-- 'stored'; 'outdated' if the fetch began before a purge of one of its groups, or its content has gone meanwhile;
+-- 'full' or 'large' if there is no room for it.
 
 local now = clock(ARGV[1])
 local began, milliseconds, variant = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
@@ -54,7 +54,7 @@ local function list(group, name)
   end
 end
 
--- Counts what is stored now; returns how many older ones made room for it.
+-- Counts the stored answer; returns how many older ones were removed to make room.
 local function count(limit)
   local held, key = find_held(export)
   local member = key .. ':' .. variant
@@ -102,7 +102,7 @@ local function store()
   if is_outdated() or not (was_there or is_staged or ARGV[8] == '1') then
     return { 'outdated', 0 }
   end
-  local more = (was_there or is_staged) and 0 or tonumber(ARGV[13]) -- what is staged is in Redis' memory already
+  local more = (was_there or is_staged) and 0 or tonumber(ARGV[13]) -- staged content is in Redis' memory already
   local refusal, limit = find_refusal(more, tonumber(ARGV[14]), tonumber(ARGV[15]))
   if refusal and not was_there then
     return { refusal, 0 }

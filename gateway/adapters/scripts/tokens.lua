@@ -1,6 +1,6 @@
--- What is alike in admit.lua and standing.lua, which stand after this: a token's record, and those that bound it.
+-- The common parts of admit.lua and inspect.lua, which come after this: a token's record, its owner and its parent.
 
--- The record with what it leaves out: a lineage of one is named by the token itself.
+-- Returns the record. A token without a lineage has its own id as the lineage.
 local function read_record(raw, id)
   local record = cjson.decode(raw)
   if record[RECORD_LINEAGE] == '' then
@@ -9,7 +9,7 @@ local function read_record(raw, id)
   return record
 end
 
--- Whether it is enabled and within its dates.
+-- Returns whether the token is enabled and within its dates.
 local function may_act(record, now)
   local not_before, expires_at = record[RECORD_NOT_BEFORE], record[RECORD_EXPIRES_AT]
   return record[RECORD_IS_ACTIVE]
@@ -17,8 +17,8 @@ local function may_act(record, now)
     and not (expires_at ~= cjson.null and now >= expires_at * 1000)
 end
 
--- {status, scopes in the project that the request is about, or false, plan or false}; nil where nothing is known of an owner.
--- core/tokens/owners.py: standing_in.
+-- Returns {status, scopes in the project of the request or false, plan or false} of the owner; nil if there is no
+-- record. See standing_in in core/tokens/owners.py.
 local function read_owner(bucket, record, project)
   if record[RECORD_OWNER] == '' then
     return nil
@@ -29,17 +29,18 @@ local function read_owner(bucket, record, project)
   return found[1] and { found[1], found[2] or found[3], found[4] } or nil
 end
 
--- Gives the record the plan that counts, after its parent's was read. core/policies/model.py: plan_of.
-local function bind_plan(record, owner, terms)
+-- Sets the plan that counts, after read_parent has set the parent's. See plan_of in core/policies/model.py.
+local function bind_plan(record, owner, rule)
   local own, owners = record[RECORD_PLAN], owner and owner[3]
-  if owners and not (terms.own_plans and own ~= '') then
+  if owners and not (rule.own_plans and own ~= '') then
     record[RECORD_PLAN] = owners
   elseif own == '' then
-    record[RECORD_PLAN] = terms.plan
+    record[RECORD_PLAN] = rule.plan
   end
 end
 
--- {record or '', revoked}; nil where the token is no child, which is then bound by it. core/tokens/lifecycle.py: bound_by.
+-- Returns {record or '', revoked, parsed record} of the parent, or nil, and sets the child's plan and overrides to the
+-- parent's. See bound_by in core/tokens/lifecycle.py.
 local function read_parent(bucket, record)
   local id = record[RECORD_PARENT] or ''
   if id == '' then
@@ -55,8 +56,8 @@ local function read_parent(bucket, record)
   return { raw, revoked, parent }
 end
 
--- What a reply tells of owner and parent: '' where there is nothing to tell.
-local function tell_kin(owner, parent)
+-- Returns owner and parent as a reply has them: '' if there is neither.
+local function build_restrictions(owner, parent)
   if not owner and not parent then
     return ''
   end
@@ -66,7 +67,7 @@ local function tell_kin(owner, parent)
   }
 end
 
--- Whether the store has never held a token, or has lost what it held: then an unknown token may be a good one.
+-- Returns whether the store never had a token, or has lost its data: then an unknown token may be valid.
 local has_lost_all
 local function is_lost()
   if has_lost_all == nil then
@@ -75,7 +76,7 @@ local function is_lost()
   return has_lost_all
 end
 
--- A token's record or '', and whether it is revoked: 1 or 0, or -1 where that may have been lost with the record.
+-- Returns a token's record or '', and whether it is revoked: 1 or 0, or -1 if the store may have lost that.
 local function find(key, bucket, id)
   local raw, revoked = redis.call('GET', key) or '', redis.call('SISMEMBER', bucket .. 'revoked', id)
   return raw, raw == '' and revoked == 0 and is_lost() and -1 or revoked

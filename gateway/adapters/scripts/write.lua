@@ -1,5 +1,5 @@
--- Runs commands that write little and must not be refused while Redis is full: alone they would be, in a script they are
--- not (redis_scripts.py).
+-- Runs commands that write little and must not be refused while Redis is full: alone they would be, in a script they
+-- are not (redis/scripts.py).
 --
 -- KEYS[i]   the key of command i, ARGV[i] the command and what follows the key, JSON
 -- Returns the answers.

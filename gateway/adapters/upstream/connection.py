@@ -1,9 +1,7 @@
-"""One HTTP/1.1 connection to a backend: requests go out, responses come in piece by piece, a clock runs.
+"""One HTTP/1.1 connection to a backend: it sends requests, receives responses piece by piece, and enforces timeouts.
 
-Whatever ends a response before its framing does is an UpstreamError, and the connection is closed at once: one that
-is kept has nothing on the wire, in either direction.
-
-The content of a backend's response, for whoever passes it on.
+Whatever ends a response before its framing does is an UpstreamError, and the connection is closed at once: an idle one
+has nothing on the wire, in either direction.
 """
 
 import asyncio
@@ -22,21 +20,22 @@ class Source(Protocol):
     """The connection that the content comes from."""
 
     def read(self) -> Awaitable[tuple[bytes, bool]]:
-        """More of it, and whether that is the rest."""
+        """Return more content, and whether that is the rest."""
         ...
 
     def abandon(self) -> Awaitable[None]:
-        """Gives up the rest and closes."""
+        """Close before the end of the content."""
         ...
 
     def close(self) -> None:
-        """Closes at once."""
+        """Close at once."""
         ...
 
 
 class ResponseContent:
-    """The content of a response as it arrives. Who does not read it to its end calls `aclose`, which closes the
-    connection; dropping it does the same.
+    """The content of a response as it arrives.
+
+    A reader that does not read it to its end calls `aclose`, which closes the connection; dropping it does the same.
     """
 
     def __init__(self, connection: Source) -> None:
@@ -61,7 +60,7 @@ class ResponseContent:
         return piece
 
     async def aclose(self) -> None:
-        """Gives up what has not been read."""
+        """Close what has not been read."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.abandon()
@@ -73,14 +72,14 @@ class ResponseContent:
 
 
 HIGH_WATER_BYTES = 64 * 1024
-"""Content held for a slow client before the backend is made to wait: what a socket buffer holds."""
+"""Content held for a slow client before the backend is paused: what a socket buffer holds."""
 
 
 class UpstreamConnection(asyncio.Protocol):
     """A connection that carries one request after another, or a tunnel (RFC 9110 7.8) as the last.
 
-    `ended` is given it once for each request, when that is over: `is_reusable` says whether it can carry the next.
-    The limits of a request do not run while the gateway itself waits for the client to send or to take content.
+    `ended` is called with it once for each request, when that is over: `is_reusable` says whether it can carry the
+    next. The timeouts of a request do not run while the gateway itself waits for the client to send or to read content.
     """
 
     def __init__(self, ended: Callable[["UpstreamConnection"], None], clock: Clock) -> None:
@@ -94,7 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader = ResponseReader()
         self._inform: Inform | None = None
         self._is_busy = False
-        """From `send` until `ended` is told."""
+        """True from `send` until `ended` is called."""
         self._error: Exception | None = None
         self._arrival: asyncio.Future[None] | None = None
         """Done when the reader has something new or there is an error."""
@@ -107,10 +106,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._ends_at = 0.0
         self._timer: Timer | None = None
 
-    # -- what the target and the reader of the content call
+    # -- called by the target and the reader of the content
 
     async def send(self, request: OutgoingRequest) -> Response:
-        """Sends a request and gives its response; raises UpstreamTimeout, UpstreamBroken or what its content raises."""
+        """Send a request and return its response. Raise UpstreamTimeout, UpstreamBroken or what its content raises."""
         reader = self._reader
         reader.expect(request.method, request.expected)
         self._inform = request.inform
@@ -142,7 +141,7 @@ class UpstreamConnection(asyncio.Protocol):
         return Response(response_head, await self._take_rest() if reader.is_complete else ResponseContent(self))
 
     async def read(self) -> tuple[bytes, bool]:
-        """More of the response's content, and whether that is the rest of it; raises as `send` does."""
+        """Return more of the response's content, and whether that is the rest; raise as `send` does."""
         reader = self._reader
         try:
             while not (reader.held_bytes or reader.is_complete):
@@ -160,21 +159,21 @@ class UpstreamConnection(asyncio.Protocol):
         return reader.take(), False
 
     async def abandon(self) -> None:
-        """Closes the connection and waits for the end of the request's content."""
+        """Close the connection and wait for the end of the request's content."""
         self.close()
         upload, self._upload = self._upload, None
         if upload is not None:
             await asyncio.wait([upload])
 
     def close(self) -> None:
-        """Closes at once. There is nothing to flush: an idle connection has sent all, any other is given up."""
+        """Close at once. There is nothing to flush: an idle connection has sent all, and any other is abandoned."""
         self.is_reusable = False
         if self._upload is not None:
             self._upload.cancel()
         self._transport.abort()
         self._end()
 
-    # -- what the event loop calls
+    # -- callbacks of the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -183,7 +182,7 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         reader = self._reader
         if reader.is_complete or self._error is not None:
-            self.close()  # bytes that nobody asked for: the next response could not be told from them
+            self.close()  # unrequested bytes, which could not be distinguished from the next response
             return
         try:
             reader.feed(data)
@@ -221,7 +220,7 @@ class UpstreamConnection(asyncio.Protocol):
     # -- the request and response under way
 
     async def _pass_on(self, content: AsyncIterator[bytes], framing: Framing) -> None:
-        """Sends the request's content as fast as the backend takes it."""
+        """Send the request's content as fast as the backend takes it."""
         try:
             async for piece in content:
                 if piece:  # an empty chunk would be the last one
@@ -243,11 +242,11 @@ class UpstreamConnection(asyncio.Protocol):
                 self._inform(head)
 
     async def _take_rest(self) -> bytes:
-        """The rest of a complete response; the connection is free for the next request, or closed."""
+        """Return the rest of a complete response; the connection is then free for the next request, or closed."""
         rest = self._reader.take()
         if self._upload is not None:
             if not self._upload.done() or self._transport.get_write_buffer_size():
-                await self.abandon()  # answered before it had all: the rest is of no use to the backend
+                await self.abandon()  # answered before it had everything: the backend does not need the rest
             self._upload = None
         if self.is_reusable and self._reader.may_be_followed:
             self._end()
@@ -284,7 +283,7 @@ class UpstreamConnection(asyncio.Protocol):
             raise self._error
 
     def _check_progress(self) -> None:
-        """Gives up a backend that neither sends nor takes anything; a slow client is not the backend's fault."""
+        """Abandon a backend that neither sends nor takes anything; a slow client is not the backend's fault."""
         self._timer = None
         reader, limits = self._reader, self._limits
         if reader.is_complete or reader.is_tunnel:

@@ -1,4 +1,4 @@
-"""Why a backend fails: found in what was raised, and said in the log as it begins and as it ends."""
+"""Causes of a backend's failures: found in what was raised, and logged when they begin and end."""
 
 import errno
 import logging
@@ -12,7 +12,7 @@ from gateway.core.errors import UpstreamError
 from gateway.core.upstream.causes import ADVICE, Cause
 
 QUIET_SECONDS = 60.0
-"""A backend that fails now and then is told of once in this time, for each cause."""
+"""Seconds in which a backend that fails now and then is logged once, for each cause."""
 
 BY_VERIFICATION = {
     10: Cause.CERTIFICATE_EXPIRED,
@@ -23,14 +23,14 @@ BY_VERIFICATION = {
     62: Cause.CERTIFICATE_WRONG_NAME,
     64: Cause.CERTIFICATE_WRONG_NAME,
 }
-"""By the X509_V_ERR codes of OpenSSL (X509_STORE_CTX_get_error(3))."""
+"""Causes by the X509_V_ERR codes of OpenSSL (X509_STORE_CTX_get_error(3))."""
 BY_TLS_WORDS = {
     "wrong version number": Cause.PLAIN_HTTP,
     "record layer failure": Cause.PLAIN_HTTP,
     "packet length too long": Cause.PLAIN_HTTP,
     "no application protocol": Cause.HTTP2_ONLY,
 }
-"""By what OpenSSL says; Python has no code for all of it. Plain HTTP is read as a TLS record of a wrong version."""
+"""Causes by OpenSSL's words, as Python has no code for all of it. Plain HTTP looks like TLS of a wrong version."""
 _NUMBER = re.compile(r"\[Errno (\d+)\]")
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def find_connect_cause(error: BaseException, *, has_tls: bool) -> Cause:
         return next((cause for words, cause in BY_TLS_WORDS.items() if words in said), Cause.TLS_FAILED)
     if isinstance(error, socket.gaierror | UnicodeError):
         return Cause.UNRESOLVABLE
-    if isinstance(error, TimeoutError):  # one of the system's own is about the connection beneath TLS
+    if isinstance(error, TimeoutError):  # a timeout of the system is about the connection below TLS
         return Cause.TLS_TIMEOUT if has_tls and error.errno is None else Cause.CONNECT_TIMEOUT
     if isinstance(error, OSError):
         return _find_network_cause(error)
@@ -53,31 +53,34 @@ def find_connect_cause(error: BaseException, *, has_tls: bool) -> Cause:
 
 
 def _find_network_cause(error: OSError) -> Cause:
-    """By the system's number. Where several addresses failed, asyncio has the numbers in the text only."""
+    """Return the cause by the system's number.
+
+    If several addresses failed, asyncio has the numbers only in the text.
+    """
     numbers = {error.errno} if error.errno else {int(number) for number in _NUMBER.findall(str(error))}
     if numbers <= {errno.ECONNREFUSED, errno.ENOENT} and numbers:
         return Cause.REFUSED
     if errno.ETIMEDOUT in numbers:
         return Cause.CONNECT_TIMEOUT
-    if isinstance(error, ConnectionResetError):  # it was there, and left while TLS was being agreed on
+    if isinstance(error, ConnectionResetError):  # it accepted the connection, and closed it during the TLS handshake
         return Cause.TLS_FAILED
     return Cause.UNREACHABLE
 
 
 class FailureLog:
-    """What the log is told of one backend; `cause` is why it fails now, None while it does not."""
+    """The log of one backend's failures; `cause` is why it fails now, None while it does not."""
 
     def __init__(self, name: str, clock: Clock) -> None:
         self.cause: Cause | None = None
         self._name = name
         self._clock = clock
         self._failed = 0
-        """Requests, since it began to."""
+        """Failed requests since the failure began."""
         self._is_told = False
         self._told_at: dict[Cause, float] = {}
 
-    def note(self, error: UpstreamError) -> None:
-        """A request failed."""
+    def record_failure(self, error: UpstreamError) -> None:
+        """Count a failed request, and log its cause if it is new."""
         self._failed += 1
         if error.cause is self.cause:
             return
@@ -89,8 +92,8 @@ class FailureLog:
         words = str(error.__cause__ or "") or error
         logger.warning("backend %s: %s: %s (%s)", self._name, error.cause, ADVICE[error.cause], words)
 
-    def end(self) -> None:
-        """A request was answered."""
+    def record_success(self) -> None:
+        """Record that a request was answered, and log the end of a failure that was logged."""
         if self._is_told:
             logger.warning("backend %s: answers again; %d requests failed", self._name, self._failed)
         self.cause, self._failed, self._is_told = None, 0, False

@@ -1,13 +1,13 @@
-"""The backends: policies' upstreams with their targets. One that is in no policy any more is forgotten.
+"""The backends: policies' upstreams with their targets. One that is no longer in any policy is removed.
 
-A request goes to the target with the fewest under way, and to another one if no target can have acted upon it.
+A request goes to the target with the fewest in progress, and to another one if no target can have acted upon it.
 
-One target: where it is, its connections, those who wait for one, and what is known of its health.
+A target has its address, its connections, the requests that wait for one, and its health.
 
-Connections are kept open and reused, the newest first. One can have been closed by the backend just as the next request
-leaves: then the request is sent again, once and on a new connection, if core/upstream/balancing.py lets it be repeated.
+Connections are kept open and reused, the newest first. The backend may have closed one just as the next request leaves:
+then the request is sent again, once and on a new connection, if core/upstream/balancing.py lets it be repeated.
 
-Health checks: each target is asked for a page in turn, on a connection of its own.
+Health checks request a path of each target in turn, on a connection of their own.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ import msgspec
 
 from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
 from gateway.adapters.ports import Clock, Timer
-from gateway.adapters.streams import give_up
+from gateway.adapters.streams import close_unread
 from gateway.adapters.upstream.connection import UpstreamConnection
 from gateway.adapters.upstream.failures import FailureLog, find_connect_cause
 from gateway.adapters.upstream.tls import TlsContexts
@@ -44,7 +44,7 @@ from gateway.core.upstream.causes import Cause
 from gateway.core.upstream.forwarding import edit_fields, rewrite_target
 
 IDLE_SECONDS = 4.0
-"""Shorter than the five seconds after which common application servers (Node, uvicorn) close an idle connection."""
+"""Seconds until an idle connection is closed: less than the five of common application servers (Node, uvicorn)."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +63,14 @@ class Target:
         """Requests that have a connection, or the right to open one."""
         self._idle: deque[UpstreamConnection] = deque()
         self._waiting: dict[asyncio.Future[UpstreamConnection | None], None] = {}
-        """In their order. Each is given a connection, or None: the right to open one."""
+        """Requests that wait, in their order. Each gets a connection, or None, which is the right to open one."""
         self._path = self.url.removeprefix(UNIX) if self.url.startswith(UNIX) else None
         url = urlsplit("http://localhost" if self._path else self.url)
         self._contexts = contexts if url.scheme == "https" else None
         self._host = url.hostname or ""
         self._port = url.port or (443 if self._contexts else 80)
         self.authority = url.netloc if address.host in (CLIENT_HOST, TARGET_HOST) else address.host
-        """What it is asked by where no client asks."""
+        """The Host of requests that no client has made, such as health checks."""
         self._host_field: tuple[Field, ...] = (
             ((b"host", url.netloc.encode("ascii")),) if address.host == TARGET_HOST else ()
         )
@@ -78,11 +78,11 @@ class Target:
 
     @property
     def outstanding(self) -> int:
-        """Requests that have not been answered to their end."""
+        """Requests whose answers have not ended."""
         return self._in_use + len(self._waiting)
 
     def is_available(self) -> bool:
-        """Whether requests should go here."""
+        """Return whether requests should go here."""
         return balancing.is_available(self.health, self._clock.time())
 
     async def send(
@@ -95,7 +95,7 @@ class Target:
         limits: Limits,
         inform: Inform | None,
     ) -> Response:
-        """The answer, as it arrives; raises one of the UpstreamErrors."""
+        """Send a request and return the answer as it arrives. Raise one of the UpstreamErrors."""
         head = build_head(method, self._prefix + target, (*self._host_field, *fields), framing)
         request = OutgoingRequest(method, head, content, framing, limits, expect(fields, framing), inform)
         kept = self._take_idle() or await self._find_room()
@@ -111,7 +111,7 @@ class Target:
         return await (await self._open()).send(request)
 
     async def connect(self, ended: Callable[[UpstreamConnection], None]) -> UpstreamConnection:
-        """A new connection; raises UpstreamUnreachable."""
+        """Return a new connection. Raise UpstreamUnreachable, or UpstreamBusy if no file descriptor is left."""
         loop = asyncio.get_running_loop()
 
         def make() -> UpstreamConnection:
@@ -124,8 +124,8 @@ class Target:
                     return (await loop.create_unix_connection(make, self._path))[1]
                 name = (self._address.tls.server_name or None) if tls else None
                 return (await loop.create_connection(make, self._host, self._port, ssl=tls, server_hostname=name))[1]
-        except (OSError, ValueError) as error:  # also TimeoutError, TLS, and names that are none
-            if lacks_descriptor(error):  # the target may be well
+        except (OSError, ValueError) as error:  # also TimeoutError, TLS, and invalid names
+            if lacks_descriptor(error):  # the target may work
                 raise UpstreamBusy(f"{self.url}: {NO_DESCRIPTOR}", cause=Cause.NO_DESCRIPTOR) from error
             words = str(error) or "none in time"
             cause = find_connect_cause(error, has_tls=tls is not None)
@@ -139,7 +139,7 @@ class Target:
             raise UpstreamUnreachable(words, cause=Cause.TLS_FAILED) from error
 
     def note_check(self, why: str) -> None:
-        """Takes in the end of a health check: why it failed, or nothing."""
+        """Take in the end of a health check: why it failed, or nothing."""
         before, self.health = self.health, balancing.after_check(self.health, is_good=not why)
         if balancing.fails_checks(self.health) and not balancing.fails_checks(before):
             logger.warning("backend %s: no requests go there, its health checks fail: %s", self.url, why)
@@ -147,23 +147,23 @@ class Target:
             logger.warning("backend %s: its health checks are good again", self.url)
 
     def note_failure(self, error: UpstreamError) -> None:
-        """Takes in that a request failed."""
+        """Take in that a request failed."""
         self.health = balancing.after_failure(self.health, error, self._clock.time())
-        self.failures.note(error)
+        self.failures.record_failure(error)
 
     def note_answer(self) -> None:
-        """Takes in that a request was answered."""
+        """Take in that a request was answered."""
         self.health = balancing.after_answer(self.health)
-        self.failures.end()
+        self.failures.record_success()
 
     def retire(self) -> None:
-        """Keeps no connections any more; those in use are used to their end."""
+        """Close idle connections and keep none from now on; those in use are used to their end."""
         self._is_retired = True
         while self._idle:
             self._idle.pop().close()
 
     def _take_idle(self) -> UpstreamConnection | None:
-        """The newest idle connection that the backend can be expected to hold open."""
+        """Return the newest idle connection that the backend probably still holds open, or None."""
         oldest = self._clock.time() - IDLE_SECONDS
         while self._idle:
             connection = self._idle.pop()
@@ -174,7 +174,10 @@ class Target:
         return None
 
     async def _find_room(self) -> UpstreamConnection | None:
-        """Waits until one more request may be sent; a connection that became free meanwhile, or None for a new one."""
+        """Wait until one more request may be sent; return a connection that became free, or None for a new one.
+
+        Raise UpstreamBusy if too many wait, or if the wait takes too long.
+        """
         if self._in_use < self._address.max_connections:
             self._in_use += 1
             return None
@@ -200,7 +203,7 @@ class Target:
             place.set_exception(UpstreamBusy(f"no connection to {self.url} became free in time"))
 
     async def _open(self) -> UpstreamConnection:
-        """A new connection for who has the right to it."""
+        """Return a new connection for a request that has the right to one."""
         while self._idle and self._in_use + len(self._idle) > self._address.max_connections:
             self._idle.popleft().close()
         try:
@@ -215,7 +218,7 @@ class Target:
         self._pass_on(connection if connection.is_reusable else None)
 
     def _pass_on(self, connection: UpstreamConnection | None) -> None:
-        """Gives a connection, or the right to open one, to who has waited longest; keeps it where nobody waits."""
+        """Give a connection, or the right to open one, to the request that waited longest; keep it if none waits."""
         while self._waiting:
             place = next(iter(self._waiting))
             del self._waiting[place]
@@ -235,7 +238,7 @@ class Target:
 
 
 def build_head(method: str, path: str, fields: Sequence[Field], framing: Framing) -> bytes:
-    """Return the request head: nothing but what is given, and the transfer coding where one is needed."""
+    """Build the request head: only what is given, and the transfer coding if needed."""
     start = f"{method} {path} HTTP/1.1\r\n".encode("latin-1")
     lines = [b"%b: %b\r\n" % field for field in fields]
     return b"".join((start, *lines, b"transfer-encoding: chunked\r\n\r\n" if framing is Framing.CHUNKED else b"\r\n"))
@@ -245,7 +248,7 @@ _FIELDS = ((b"user-agent", b"token-gateway health check"), (b"accept", b"*/*"), 
 
 
 class HealthChecks:
-    """Asks one target again and again, at once and then with `interval_seconds` between, until closed."""
+    """The checks of one target, at once and then every `interval_seconds`, until closed."""
 
     def __init__(self, target: Target, check: HealthCheck, clock: Clock) -> None:
         self._target = target
@@ -258,8 +261,8 @@ class HealthChecks:
         self._asking: asyncio.Task[None] | None = None
         self._begin()
 
-    def close(self) -> None:
-        """Asks no more."""
+    def stop(self) -> None:
+        """Stop the checks."""
         if self._timer is not None:
             self._timer.cancel()
         if self._asking is not None:
@@ -273,14 +276,14 @@ class HealthChecks:
         self._timer = self._clock.call_at(self._clock.time() + self._check.interval_seconds, self._begin)
 
     async def _find_failure(self) -> str:
-        """Why the target is not well, in a few words; nothing if it is."""
+        """Return why the target is unhealthy, in a few words; empty if it is healthy."""
         fields = ((b"host", self._target.authority.encode("ascii")), *_FIELDS)
         head = build_head("GET", self._check.path, fields, Framing.LENGTH)
         connection: UpstreamConnection | None = None
         try:
             connection = await self._target.connect(lambda _: None)
             answer = await connection.send(OutgoingRequest("GET", head, None, Framing.LENGTH, self._limits))
-            await give_up(answer.content)
+            await close_unread(answer.content)
         except UpstreamError as error:
             return f"{error.cause}: {error}"
         finally:
@@ -290,17 +293,17 @@ class HealthChecks:
 
 
 class HttpUpstreams:
-    """See protocols.Upstreams. `clock` measures time-outs; without it, the event loop does."""
+    """The implementation of ports.Upstreams. `clock` measures timeouts; by default the event loop does."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock
         self._contexts = TlsContexts()
         self._ways: dict[Upstream, Way] = {}
-        """By what rules say of their backend."""
+        """By the backends of rules, time limits included."""
         self._groups: dict[Upstream, Group] = {}
-        """By the same without times: rules that only differ in these share connections and what is known of health."""
+        """By the backends without time limits: rules that differ only in these share connections and health."""
         self._targets: dict[Upstream, Target] = {}
-        """By what makes a connection: the upstream with this one target. Policies that say the same share them."""
+        """By the properties of connections: the upstream with this one target. Policies with equal ones share them."""
         self._checks: dict[Upstream, HealthChecks] = {}
 
     async def send(
@@ -312,13 +315,12 @@ class HttpUpstreams:
         content: AsyncIterator[bytes] | None,
         inform: Inform | None = None,
     ) -> Response:
-        """The backend's answer as it arrives. Content that is a stream is a `ResponseContent`.
+        """Send a request and return the answer as it arrives. Content that is a stream is a `ResponseContent`.
 
-        Host is among `fields` unless the target's own is meant.
-
-        `content` is as long as a Content-Length among `fields` says, or it breaks off. What it raises comes out here,
-        or where the response's content is read. It is not closed here. With Upgrade among `fields` it is what the
-        client sends after the answer 101, whose content is what the backend sends then.
+        Host is among `fields` unless the target's own is used. `content` must be as long as a Content-Length among
+        `fields` says, or raise. Its exceptions are raised here, or where the response's content is read. It is not
+        closed here. With Upgrade among `fields`, it is what the client sends after the answer 101, whose content is
+        what the backend sends then.
         """
         group, limits = self._ways.get(address) or self._find_way(address)
         if address.request_edits is not None:
@@ -337,25 +339,28 @@ class HttpUpstreams:
         return Response(_edit(response.head, edits), response.content)
 
     def keep(self, upstreams: Iterable[Upstream]) -> None:
-        """Gets ready for these, and begins their health checks; forgets all others, but for requests under way."""
+        """Prepare for these backends, and begin their health checks.
+
+        Remove all others, except for requests in progress.
+        """
         present = {without_times(address) for address in upstreams}
         self._ways.clear()
         for address in present:
             if address not in self._groups:
                 self._add(address)
         self._groups = {address: group for address, group in self._groups.items() if address in present}
-        wanted = {one for address in present for one in _single(address)}
-        for one in self._targets.keys() - wanted:
+        targets = {one for address in present for one in _single(address)}
+        for one in self._targets.keys() - targets:
             self._targets.pop(one).retire()
-            self._checks.pop(one).close() if one in self._checks else None
-        for one in wanted - self._checks.keys():
+            self._checks.pop(one).stop() if one in self._checks else None
+        for one in targets - self._checks.keys():
             if one.health is not None:
                 self._checks[one] = HealthChecks(self._targets[one], one.health, self._clock_in_use())
 
     async def close(self) -> None:
-        """Ends health checks and closes the idle connections."""
+        """End health checks and close the idle connections."""
         self.keep(())
-        await asyncio.sleep(0)  # the event loop lets go of them in its next round
+        await asyncio.sleep(0)  # the event loop releases them in its next iteration
 
     def _find_way(self, address: Upstream) -> "Way":
         shared = without_times(address)
@@ -375,7 +380,7 @@ class HttpUpstreams:
 
 
 class Group:
-    """Targets that answer alike."""
+    """The targets of one upstream, which answer alike."""
 
     def __init__(self, targets: list[Target], retries: int, clock: Clock) -> None:
         self._targets = targets
@@ -394,7 +399,7 @@ class Group:
         limits: Limits,
         inform: Inform | None,
     ) -> Response:
-        """The answer of one of them; raises the UpstreamError of the last that was tried."""
+        """Return the answer of one of them. Raise the UpstreamError of the last that was tried."""
         left = self._targets
         if not left:
             raise UpstreamUnreachable("the policy has no backend")
@@ -419,7 +424,10 @@ class Group:
                 return response
 
     def _try_again(self) -> None:
-        """Lets one request after the other try a lone target that has refused, and refuses the rest."""
+        """Let one request after the other try a lone target that has refused, and refuse the rest.
+
+        Raise UpstreamUnreachable while the breaker is open.
+        """
         now = self._clock.time()
         if not balancing.may_try(self._breaker, now):
             (target,) = self._targets
@@ -436,7 +444,7 @@ class Group:
 
 
 class Way(NamedTuple):
-    """To whom a rule's requests go, and how long their answers may take."""
+    """The group that a rule's requests go to, and their time limits."""
 
     group: Group
     limits: Limits
@@ -451,5 +459,5 @@ def _editing(inform: Inform, edits: FieldEdits) -> Inform:
 
 
 def _single(address: Upstream) -> list[Upstream]:
-    """The upstream with each of its targets alone."""
+    """Return the upstream with each of its targets alone."""
     return [msgspec.structs.replace(address, targets=(target,)) for target in address.targets]

@@ -1,6 +1,6 @@
-"""Whether anybody listens where a backend should be, for people who look at it now. Nothing is sent there.
+"""Check whether a backend accepts connections, for people who look at it now. Nothing is sent there.
 
-The process of the admin listener sends no requests to backends: what workers know of their health, it does not.
+The process of the admin listener sends no requests to backends, and does not have what workers know of their health.
 """
 
 import asyncio
@@ -14,17 +14,17 @@ from gateway.core.errors import UpstreamBusy, UpstreamUnreachable
 from gateway.core.policies.model import Upstream
 
 PROBE_SECONDS = 1.0
-"""For a connection, TLS included: a person waits for it, and where a backend is near, it takes milliseconds."""
+"""Seconds for a connection, TLS included: a person waits, and a near backend takes milliseconds."""
 
 
 class UpstreamProbe:
-    """Connects to backends, and closes at once."""
+    """The probe: it connects to backends, and closes at once."""
 
     def __init__(self) -> None:
         self._contexts = TlsContexts()
 
     async def find_unreachable(self, upstreams: Mapping[str, Upstream]) -> dict[str, list[str]]:
-        """Why which targets cannot be connected to, in words that name them, by the names of the upstreams."""
+        """Return why targets cannot be reached, in words that name them, by the names of the upstreams."""
         asked = [(name, upstream, url) for name, upstream in upstreams.items() for url in upstream.targets]
         causes = await asyncio.gather(*(self._find_cause(upstream, url) for _, upstream, url in asked))
         found: dict[str, list[str]] = {name: [] for name in upstreams}
@@ -39,7 +39,7 @@ class UpstreamProbe:
             connection = await Target(address, self._contexts, asyncio.get_running_loop()).connect(lambda _: None)
         except UpstreamUnreachable as error:
             return str(error)
-        except UpstreamBusy:  # this process has no descriptor left: that says nothing of the backend
+        except UpstreamBusy:  # this process has no descriptor left, which says nothing about the backend
             return ""
         connection.close()
         return ""

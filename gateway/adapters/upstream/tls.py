@@ -7,13 +7,13 @@ from gateway.core.policies.model import Tls, Upstream
 
 
 class TlsContexts:
-    """What connections are made with. Renewed files count for the next connection, without a reload."""
+    """The contexts that connections use. Renewed files count for the next connection, without a reload."""
 
     def __init__(self) -> None:
         self._contexts: dict[Tls, tuple[tuple[float, ...], ssl.SSLContext]] = {}
 
     def find(self, tls: Tls) -> ssl.SSLContext:
-        """The context for a policy's `tls`; raises OSError or ValueError where its files cannot be used."""
+        """Return the context for a policy's `tls`. Raise OSError or ValueError if its files cannot be used."""
         changed_at = tuple(Path(file).stat().st_mtime for file in tls.files)
         known = self._contexts.get(tls)
         if known is None or known[0] != changed_at:
@@ -22,7 +22,7 @@ class TlsContexts:
 
 
 def build_context(tls: Tls) -> ssl.SSLContext:
-    """A context that verifies certificates and names; raises OSError or ValueError."""
+    """Return a context that verifies certificates and names. Raise OSError or ValueError."""
     context = ssl.create_default_context(cafile=tls.ca or None)
     context.set_alpn_protocols(["http/1.1"])
     if tls.certificate:
@@ -31,7 +31,7 @@ def build_context(tls: Tls) -> ssl.SSLContext:
 
 
 def find_tls_mistake(upstream: Upstream) -> str | None:
-    """What is wrong with the files that an upstream names, in the words of the system; None where they can be used."""
+    """Return what is wrong with the files that an upstream names, in the system's words, or None."""
     for file in upstream.tls.files:
         try:
             Path(file).read_bytes()

@@ -1,8 +1,6 @@
-"""A request on its way to a backend: its bytes, its content, and the times that it is given.
+"""Requests to a backend as bytes, content and time limits; and its responses, parsed by httptools' strict parser.
 
-Responses to the requests on one connection, taken apart by httptools' strict parser.
-
-A response ends cleanly only where its framing says so (RFC 9112 6.3), however the connection went.
+A response ends cleanly only if its framing says so (RFC 9112 6.3), however the connection ended.
 """
 
 import base64
@@ -21,49 +19,49 @@ from gateway.core.upstream.causes import Cause
 
 _LENGTH = frozenset({b"content-length"})
 _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""RFC 6455 1.3."""
+"""The constant of the handshake (RFC 6455 1.3)."""
 
 
 class Framing(Enum):
     """How a backend finds the end of a request's content."""
 
     LENGTH = auto()
-    """By Content-Length, or there is none."""
+    """The content has a Content-Length, or there is none."""
     CHUNKED = auto()
     TUNNEL = auto()
-    """The request asks for another protocol: what follows the answer 101 has no end but the connection's."""
+    """The request asks for another protocol: what follows the answer 101 ends only with the connection."""
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """Which answers a request allows for that others do not (RFC 9110 15)."""
+    """The answers that a request allows and others do not (RFC 9110 15)."""
 
     part: bool = False
-    """206 (Partial Content): it has a Range."""
+    """Whether 206 (Partial Content) is expected: the request has a Range."""
     accept: bytes = b""
-    """101 (Switching Protocols) with this Sec-WebSocket-Accept; empty: it asks for no other protocol."""
+    """The Sec-WebSocket-Accept of an expected 101 (Switching Protocols); empty if the request asks for no upgrade."""
     subprotocols: tuple[bytes, ...] = ()
-    """One of these, or none, is the WebSocket's."""
+    """The offered subprotocols of the WebSocket: the backend may choose one of these, or none."""
 
 
 ANY = Expected()
-"""What nearly all requests allow for."""
+"""The expectation of nearly all requests."""
 PART = Expected(part=True)
 NO_KEY = b"-"
-"""In the place of what no answer can have: the request had no key, or two."""
+"""Replaces a key that no answer can have: the request had none, or two."""
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How long a backend may take; seconds."""
+    """The time limits of a backend, in seconds."""
 
     response_seconds: float
     idle_seconds: float
     total_seconds: float
     shortest_seconds: float
-    """How often it has to be looked at."""
+    """Seconds between two checks of the limits."""
 
 
 NO_LIMITS = Limits(inf, inf, inf, inf)
-"""Of a connection that has carried no request yet."""
+"""The limits of a connection that has carried no request yet."""
 
 
 class OutgoingRequest(msgspec.Struct, frozen=True, gc=False):
@@ -76,18 +74,18 @@ class OutgoingRequest(msgspec.Struct, frozen=True, gc=False):
     limits: Limits
     expected: Expected = ANY
     inform: Inform | None = None
-    """Who is told of interim answers."""
+    """Is called with interim responses."""
 
 
 def limits_of(upstream: Upstream) -> Limits:
-    """The times that a rule gives the backend."""
+    """Return the time limits that a rule gives the backend."""
     total_seconds = inf if upstream.total_timeout_seconds is None else upstream.total_timeout_seconds
     response_seconds, idle_seconds = upstream.response_timeout_seconds, upstream.idle_timeout_seconds
     return Limits(response_seconds, idle_seconds, total_seconds, min(response_seconds, idle_seconds, total_seconds))
 
 
 def without_times(upstream: Upstream) -> Upstream:
-    """Return what is the same of a backend, however long its answers may take."""
+    """Return the upstream without its time limits, so that it is equal for all rules."""
     return msgspec.structs.replace(
         upstream, response_timeout_seconds=inf, idle_timeout_seconds=inf, total_timeout_seconds=None
     )
@@ -96,10 +94,10 @@ def without_times(upstream: Upstream) -> Upstream:
 def frame(
     fields: Sequence[Field], content: AsyncIterator[bytes] | None
 ) -> tuple[Sequence[Field], AsyncIterator[bytes] | None, Framing]:
-    """The field lines and content of a request, in accord, and how the content is framed.
+    """Return the field lines and content of a request so that they agree, and the content's framing.
 
-    A length that is announced and not sent would make the next request on the connection begin inside of this one. So
-    what announces content goes where there is none, as for a GET whose answer is fetched for the cache.
+    If a length were announced and not sent, the next request on the connection would begin inside this one. So a length
+    without content is removed, as for a GET whose answer is fetched for the cache.
     """
     length = field_value(fields, b"content-length")
     if content is None:
@@ -111,7 +109,7 @@ def frame(
 
 
 def expect(fields: Sequence[Field], framing: Framing) -> Expected:
-    """The answers that a request with these fields allows for."""
+    """Return the answers that a request with these fields allows."""
     if framing is Framing.TUNNEL:
         keys = field_values(fields, b"sec-websocket-key")
         # RFC 6455 4.2.2. SHA-1 proves nothing here but that the other end has read the key.
@@ -123,9 +121,9 @@ def expect(fields: Sequence[Field], framing: Framing) -> Expected:
 
 
 async def begin(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Waits for the first of the content, and gives all of it; raises what the content raises.
+    """Wait for the first piece of the content, and return all of it. Raise what the content raises.
 
-    Content in chunks can turn out to be malformed with its first byte, and then no backend must have heard of it.
+    Chunked content can turn out to be malformed with its first byte, and then no backend must have received anything.
     """
     return _resume(await anext(content, b""), content)
 
@@ -137,7 +135,7 @@ async def _resume(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
 
 
 async def _exactly(length: int, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The content; raises ValueError where it is longer or shorter, which closes the connection."""
+    """Yield the content. Raise ValueError if it is longer or shorter than `length`, which closes the connection."""
     async for piece in content:
         length -= len(piece)
         if length < 0:
@@ -148,19 +146,21 @@ async def _exactly(length: int, content: AsyncIterator[bytes]) -> AsyncIterator[
 
 
 MAXIMUM_HEAD_BYTES = 64 * 1024
-"""Heads of 8 to 16 KiB are the limit of most servers; nothing honest comes near. It also bounds what a backend can
-send after the head without any content in it, such as trailers and chunk extensions."""
+"""The most bytes of a head; 8 to 16 KiB are the limit of most servers.
+
+It also bounds what a backend can send after the head without any content, such as trailers and chunk extensions.
+"""
 
 
 class ResponseReader:
-    """One response after another, from bytes; knows nothing of sockets and clocks."""
+    """The parser of one response after another, from bytes; it knows nothing of sockets and clocks."""
 
     def __init__(self) -> None:
         self.is_complete = True
         self.has_begun = False
         self.head: ResponseHead | None = None
         self.interim: list[ResponseHead] = []
-        """What came before it (RFC 9110 15.2) and is to be passed on; who takes them clears the list."""
+        """Interim responses (RFC 9110 15.2) to pass on; the code that takes them clears the list."""
         self.held_bytes = 0
         self.may_be_followed = False
         """Whether the complete response leaves the connection fit for another one."""
@@ -168,7 +168,7 @@ class ResponseReader:
         """Whether the backend has changed the protocol: all that comes now is content, until the connection ends."""
 
     def expect(self, method: str, expected: Expected = ANY) -> None:
-        """Makes ready for the response to a request, which may allow for more than others."""
+        """Prepare for the response to a request, which may allow more than others."""
         self._parser = httptools.HttpResponseParser(self)
         self._method = method
         self._fields: list[Field] = []
@@ -182,7 +182,7 @@ class ResponseReader:
         self.has_begun = self.is_complete = self.may_be_followed = False
 
     def feed(self, data: bytes) -> None:
-        """Takes what has arrived; raises UpstreamBroken for what is no response."""
+        """Parse what has arrived. Raise UpstreamBroken if it is no response."""
         if self.is_tunnel:
             self._take_raw(data)
             return
@@ -204,11 +204,14 @@ class ResponseReader:
             raise UpstreamBroken(f"more than {MAXIMUM_HEAD_BYTES} bytes without content")
 
     def feed_end(self) -> None:
-        """The backend has closed the connection in good order, which ends a response without any other framing."""
+        """Take in that the backend has closed the connection cleanly.
+
+        That ends a response without any other framing.
+        """
         self.is_complete = self.is_complete or (self.head is not None and self._ends_with_connection)
 
     def take(self) -> bytes:
-        """The content that has arrived since the last time."""
+        """Return the content that has arrived since the last call."""
         pieces = self._pieces
         content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
@@ -221,13 +224,13 @@ class ResponseReader:
             self.held_bytes += len(data)
 
     def _feed_lines(self, data: bytes) -> None:
-        """Ends exactly where a response to HEAD does. The parser cannot: it takes the head for that of a GET."""
+        """Feed a response to HEAD line by line, so that it ends exactly after its head: the parser expects content."""
         for line in data.splitlines(keepends=True):
             if self.is_complete:
                 raise httptools.HttpParserError("bytes after the response")
             self._parser.feed_data(line)
 
-    # -- what the parser calls; what is raised here comes out of its feed_data
+    # -- callbacks of the parser; its feed_data raises their exceptions
 
     def on_message_begin(self) -> None:
         if self.is_complete:
@@ -235,14 +238,14 @@ class ResponseReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head is None:  # trailers come after the head; they are dropped
-            # White space behind a value is no part of it (RFC 9110 5.5); the parser passes no other than SP and HTAB.
+            # White space after a value is no part of it (RFC 9110 5.5); the parser passes only SP and HTAB.
             self._fields.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
             self._is_interim = True
-            if status != 100:  # to Expect it is the gateway that says it (RFC 9110 10.1.1)
+            if status != 100:  # the gateway itself answers Expect with it (RFC 9110 10.1.1)
                 self.interim.append(ResponseHead(status, self._fields))
             return
         self._check_head(status)
@@ -282,7 +285,10 @@ class ResponseReader:
         self._ends_with_connection = status == 101 or not (codings or has_length)
 
     def _check_handshake(self, expected: Expected) -> None:
-        """The server's half of the handshake (RFC 6455 4.1): else the two ends would not speak the same protocol."""
+        """Check the server's half of the handshake (RFC 6455 4.1): both ends must speak the same protocol.
+
+        Raise UpstreamBroken if it does not match the request.
+        """
         protocols = [value.lower() for value in field_values(self._fields, b"upgrade")]
         if protocols != [b"websocket"]:
             raise UpstreamBroken(f"the connection was changed to {protocols!r}, and nobody asked for that")
@@ -294,5 +300,5 @@ class ResponseReader:
 
 
 def _find_other_protocol(data: bytes) -> Cause | None:
-    """What a backend speaks whose answer begins with this: HTTP/2, if that is the head of a SETTINGS frame."""
+    """Return the protocol of an answer that begins like this: HTTP/2, if that is the head of a SETTINGS frame."""
     return Cause.HTTP2_ONLY if data[3:9] == b"\x04\0\0\0\0\0" else None  # RFC 9113 3.4, 6.5

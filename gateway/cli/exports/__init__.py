@@ -1,1 +1,1 @@
-"""Commands for what exports are made of."""
+"""Commands for the documents of exports."""

@@ -23,8 +23,8 @@ from gateway.core.variants.rendering import render as render_variant
 
 TIMEOUT_SECONDS = 30
 TREE = "tree"
-"""A file that is a tree of the Community Group's format, and not a document that has one as `tokens`."""
-ASKED: tuple[tuple[Setting, str, bool], ...] = (("lang", "--lang", False), ("mode", "--mode", False))
+"""The kind of a file that is itself a tree of the Community Group's format, not a document with one in `tokens`."""
+OPTIONS: tuple[tuple[Setting, str, bool], ...] = (("lang", "--lang", False), ("mode", "--mode", False))
 
 
 @click.group()
@@ -53,7 +53,7 @@ path_option = click.option("--path", metavar="PATH", help="With --policy: the pa
 def check(source: str, formats: tuple[str, ...], kind: str | None, policy_file: str | None, path: str | None) -> None:
     """Find every mistake in a document: what the gateway would answer 502 for, and where.
 
-    FILE may be - for standard input. Exit code 1 where there is a mistake.
+    FILE may be - for standard input. Exit code 1 if there is a mistake.
     """
     content, form, is_tree = _read(source, kind, policy_file, path)
     for name in formats:
@@ -86,7 +86,7 @@ def render(
 ) -> None:
     """Write what a build would get of a document.
 
-    FILE may be - for standard input. Exit code 1 where the document is broken or has no such mode or language.
+    FILE may be - for standard input. Exit code 1 if the document is broken or has no such mode or language.
     """
     content, form, is_tree = _read(source, kind, policy_file, path)
     variant = _build_variant(form.kind, {name.rstrip("_"): value for name, value in chosen.items() if value})
@@ -133,16 +133,16 @@ def _write(found: Rendered, output: str | None) -> None:
 
 
 def _read(source: str, kind: str | None, policy_file: str | None, path: str | None) -> tuple[bytes, DocumentForm, bool]:
-    """The document, how it is written, and whether it is a tree that was made a document here."""
+    """Return the document, its form, and whether it is a tree that was wrapped in a document here."""
     content = _fetch(source).removeprefix(BYTE_ORDER_MARK)
     if (policy_file is None) != (path is None):
         raise click.UsageError("--policy and --path belong together")
     if policy_file is not None and path is not None:
-        return content, msgspec.structs.replace(_form_of_rule(policy_file, path), asked=ASKED), False
+        return content, msgspec.structs.replace(_form_of_rule(policy_file, path), asked=OPTIONS), False
     kind = kind or _guess(content, source)
     if kind == TREE:
-        return b'{"tokens":' + content + b"}", DocumentForm("design-tokens", asked=ASKED), True
-    return content, DocumentForm("translations" if kind == "translations" else "design-tokens", asked=ASKED), False
+        return b'{"tokens":' + content + b"}", DocumentForm("design-tokens", asked=OPTIONS), True
+    return content, DocumentForm("translations" if kind == "translations" else "design-tokens", asked=OPTIONS), False
 
 
 def _form_of_rule(file: str, path: str) -> DocumentForm:
@@ -157,11 +157,11 @@ def _form_of_rule(file: str, path: str) -> DocumentForm:
 
 
 def _guess(content: bytes, source: str) -> str:
-    """What a file looks like. A tree may have a group that is called `tokens`, beside others."""
+    """Return the likely kind of a file. A tree may have a group named `tokens`, beside others."""
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
-        return "design-tokens"  # of any kind: what reads it says what is wrong
+        return "design-tokens"  # of any kind: its reader reports the mistake
     if isinstance(value, dict) and isinstance(value.get("entries"), list):
         return "translations"
     if isinstance(value, dict) and (

@@ -1,25 +1,25 @@
 """The first process of a container (PID 1), which has duties that no other process has.
 
-It becomes the parent of processes whose own parents have ended, and must reap them: else they fill the table of
-processes as zombies. And the kernel gives it no signal that it does not ask for. So it does nothing else, and the
-gateway runs in a child.
+It becomes the parent of processes whose own parents have ended, and must reap them: otherwise they fill the table of
+processes as zombies. And the kernel gives it no signal without a handler. So it does nothing else, and the gateway runs
+in a child.
 """
 
 import os
 import signal
 
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU)
-"""Signals that are meant for the gateway."""
+"""Signals that are passed on to the gateway."""
 
 
 def leave_first_process() -> None:
-    """Return in a child if this is the first process, which then ends as that child does; else return at once."""
+    """Return in a child if this is the first process, which then ends as the child does; otherwise return at once."""
     if os.getpid() == 1:
         fork_under_reaper()
 
 
 def fork_under_reaper() -> None:
-    """Return in a child. The parent passes signals on and reaps until that child has ended, and exits as it did."""
+    """Return in a child. The parent passes signals on and reaps until the child has ended, and exits as it did."""
     awaited = {*PASSED_ON, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)  # from now on they wait, and none is lost
     child = os.fork()

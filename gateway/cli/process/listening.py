@@ -1,4 +1,4 @@
-"""The sockets that `gateway serve` listens on: its own, or those that a service manager has opened for it."""
+"""The sockets that `gateway serve` listens on: its own, or those that a service manager has passed to it."""
 
 import errno
 import logging
@@ -12,13 +12,13 @@ from gateway.core.errors import ConfigurationError
 from gateway.settings import PREFIX, Settings, parse_listen
 
 UNIX = "unix:"
-"""What the path of a socket stands behind."""
+"""The prefix of a socket's path."""
 FIRST_PASSED = 3
-"""The descriptor of the first socket that is passed (sd_listen_fds(3) of systemd)."""
+"""The descriptor of the first passed socket (sd_listen_fds(3) of systemd)."""
 ADMIN_NAME = "admin"
-"""The name (FileDescriptorName=) of the passed socket that is the admin listener's."""
+"""The name (FileDescriptorName=) of the passed socket of the admin listener."""
 NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
-"""How a system without IPv6 refuses it."""
+"""The errors of a system without IPv6."""
 
 logger = logging.getLogger(START)
 
@@ -28,8 +28,8 @@ def open_listeners(
 ) -> tuple[socket.socket, socket.socket | None]:
     """Return the public and the admin listener, shared by all workers; None if there is no admin listener.
 
-    Sockets that were passed take the place of addresses. A port of 0 becomes the real one in the environment. Raise
-    ConfigurationError if an address is in use or not ours.
+    Passed sockets replace addresses. A port of 0 becomes the real one in the environment. Raise ConfigurationError if
+    an address is in use or not ours.
     """
     passed, passed_admin = take_passed(environment)
     listener = passed or bind(settings.listen)
@@ -43,7 +43,8 @@ def open_listeners(
 def take_passed(environment: MutableMapping[str, str]) -> tuple[socket.socket | None, socket.socket | None]:
     """Return the sockets that a service manager has passed to this process: the public listener, the admin listener.
 
-    The admin listener is the one that is named so, or else the second one. Raise ConfigurationError for what is none.
+    The admin listener is the socket with its name, otherwise the second one. Raise ConfigurationError for an unusable
+    one.
     """
     told = {name: environment.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")}
     if told["LISTEN_PID"] != str(os.getpid()):
@@ -73,7 +74,7 @@ def _take(descriptor: int) -> socket.socket:
 
 
 def bind_admin(listen: str, *, is_asked_for: bool) -> socket.socket | None:
-    """Return the admin listener's socket; None without an address, and if the one by default is in use."""
+    """Return the admin listener's socket, or None without an address, or if the default address is in use."""
     if not listen:
         return None
     try:
@@ -83,7 +84,7 @@ def bind_admin(listen: str, *, is_asked_for: bool) -> socket.socket | None:
             raise
         logger.warning("no developer page: %s; --admin-listen names another address", error)
         return None
-    listener.listen()  # who comes before its process is up waits for that, and is not refused
+    listener.listen()  # connections before its process is up wait for it, and are not refused
     return listener
 
 
@@ -135,7 +136,7 @@ def _bind_to(family: socket.AddressFamily, address: tuple[str, int]) -> socket.s
 
 
 def _bind_path(path: Path) -> socket.socket:
-    """Bind to a path. Who may connect is the folder's to say, as a proxy in front runs as another user."""
+    """Bind to a path. The folder's permissions decide who may connect, as a proxy in front runs as another user."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if _is_left_over(path):
@@ -149,7 +150,7 @@ def _bind_path(path: Path) -> socket.socket:
 
 
 def _is_left_over(path: Path) -> bool:
-    """Return whether a socket is there that nobody listens on: a gateway that was killed leaves it."""
+    """Return whether a socket exists that nothing listens on: a killed gateway leaves it."""
     if not path.is_socket():
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

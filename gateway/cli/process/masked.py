@@ -1,6 +1,6 @@
-"""What commands say on standard error, without what looks like a token: one is easily typed where an id belongs.
+"""Masking of what commands write to standard error: a token is easily typed where an id belongs.
 
-It holds for all of it, errors of click and tracebacks too. Little is imported before there is something to mask.
+It covers all of it, errors of click and tracebacks too. Little is imported before there is something to mask.
 """
 
 import functools
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from gateway.core.masking import Masking
 
 OPTION, VARIABLE, DEFAULT = "--policies", "GATEWAY_POLICIES", "policies"
-"""What says where the policy files are; their prefixes tell tokens that were minted elsewhere."""
+"""The names that give the folder of the policies; their prefixes identify tokens minted elsewhere."""
 _MAY_BE_TOKEN = re.compile("[0-9A-Za-z._~+=%-]{16}")
 
 
 class MaskedText:
-    """A text stream that masks what is written to it; else it is the one that it was made of."""
+    """A text stream that masks what is written to it; otherwise it behaves as the wrapped one."""
 
     def __init__(self, stream: TextIO, mask: Callable[[str], str]) -> None:
         self._stream = stream
@@ -31,23 +31,23 @@ class MaskedText:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write the text without what looks like a token in it."""
+        """Write the text with tokens masked."""
         return self._stream.write(self._mask(text) if _MAY_BE_TOKEN.search(text) else text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write them one by one."""
+        """Write the lines one by one."""
         for line in lines:
             self.write(line)
 
 
 def mask_errors() -> None:
-    """Mask from now on what this process writes to standard error."""
+    """Mask what this process writes to standard error from now on."""
     if not isinstance(sys.stderr, MaskedText):
         sys.stderr = cast(TextIO, MaskedText(sys.stderr, mask))
 
 
 def mask(text: str) -> str:
-    """Return the text without what looks like a token of the policies that the command is told of, or of ours."""
+    """Return the text with tokens masked, those of the command's policies and our own."""
     from gateway.core.masking import NO_POLICIES  # noqa: PLC0415 - see above
 
     masked = NO_POLICIES.mask(text)
@@ -55,7 +55,7 @@ def mask(text: str) -> str:
 
 
 def find_folder(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Return where the policies are: click knows it only after it has understood all of the command."""
+    """Return the folder of the policies: click knows it only after it has parsed the whole command."""
     for name, value in pairwise((*arguments, "")):
         if name == OPTION or name.startswith(f"{OPTION}="):
             return value if name == OPTION else name.removeprefix(f"{OPTION}=")

@@ -1,7 +1,7 @@
-"""uvicorn, in the main process, in a worker, or in an event loop that others use too.
+"""uvicorn, in the main process, in a worker, or in a shared event loop.
 
-All that the gateway needs of uvicorn is here, and in server/connection.py, which is its `http`. Most of it is public:
-Config, and Server with `run`, `serve` and `should_exit`. What is not documented is `Server.started` and
+Everything that the gateway needs of uvicorn is here, and in server/connection.py, which is its `http`. Most of it is
+public: Config, and Server with `run`, `serve` and `should_exit`. Undocumented are `Server.started` and
 `Server.capture_signals`, and how a server treats its protocol class; without `started`, a server counts as up at once.
 """
 
@@ -22,15 +22,15 @@ from gateway.settings import Settings, read_settings
 TRIED_WITH = ("0.40", "0.43", "0.46", "0.50", "0.51", "0.53", "0.54")
 """Versions of uvicorn that were seen to start, stop, fail and restart under the gateway, with one worker and more.
 
-0.40 logs a traceback, and nothing worse, if it is stopped in the middle of its start.
+0.40 logs a traceback, and nothing worse, if it is stopped during its start.
 """
 
 BACKLOG = 2048
-"""Connections that wait while all workers are busy: what the kernel's default limit allows and half more."""
+"""Connections that wait while all workers are busy: the kernel's default limit, and half as much again."""
 
 
 class Server(uvicorn.Server):
-    """uvicorn's. `serve` raises StartFailed if the application does not start."""
+    """uvicorn's server. `serve` raises StartFailed if the application does not start."""
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until it is stopped."""
@@ -44,7 +44,7 @@ class Server(uvicorn.Server):
 
 
 class QuietServer(Server):
-    """A server that does not take SIGINT and SIGTERM for itself."""
+    """A server that does not handle SIGINT and SIGTERM."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -52,7 +52,7 @@ class QuietServer(Server):
 
 
 class AnnouncedServer(Server):
-    """A server that awaits `when_up()` beside its work, from the moment when it answers until it has stopped."""
+    """A server that awaits `when_up()` in the background, from its first answer until it has stopped."""
 
     def __init__(self, config: uvicorn.Config, when_up: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
@@ -72,7 +72,7 @@ class AnnouncedServer(Server):
 
 
 class SharedServer(AnnouncedServer):
-    """The public listener, and the admin listener in the same event loop: the embedded store is in it."""
+    """The public listener, and the admin listener in the same event loop, which has the embedded store."""
 
     def __init__(
         self, settings: Settings, admin: socket.socket, client: Any, when_up: Callable[[], Awaitable[None]]
@@ -88,19 +88,19 @@ class SharedServer(AnnouncedServer):
 
 
 def has_started(server: uvicorn.Server) -> bool:
-    """Whether the server has ever answered requests."""
+    """Return whether the server has ever answered requests."""
     return bool(getattr(server, "started", True))
 
 
 async def until_started(server: uvicorn.Server) -> None:
-    """Return when the server answers requests, which uvicorn tells by an attribute only."""
+    """Wait until the server answers requests, which uvicorn shows only by an attribute."""
     while not has_started(server):  # noqa: ASYNC110 - see above
         await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
 async def serving(config: uvicorn.Config, listener: socket.socket) -> AsyncIterator[None]:
-    """Answer requests on the listener, from the begin of the context; its end waits for requests in progress."""
+    """Answer requests on the listener in the context; its end waits for requests in progress."""
     server = QuietServer(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     starting = asyncio.create_task(until_started(server))
@@ -116,17 +116,17 @@ async def serving(config: uvicorn.Config, listener: socket.socket) -> AsyncItera
 
 
 def run_worker(listener: socket.socket, mouth: socket.socket) -> None:
-    """Serve the public listener in a process of its own, which says over `mouth` that it lives."""
+    """Serve the public listener in a process of its own, which sends signs of life over `mouth`."""
     AnnouncedServer(build_config(read_settings()), partial(beat, mouth)).run(sockets=[listener])
 
 
 def run_admin(listener: socket.socket, mouth: socket.socket) -> None:
-    """Serve the admin listener in a process of its own, which says over `mouth` that it lives."""
+    """Serve the admin listener in a process of its own, which sends signs of life over `mouth`."""
     AnnouncedServer(build_admin_config(read_settings()), partial(beat, mouth)).run(sockets=[listener])
 
 
 def build_config(settings: Settings, client: Any = None) -> uvicorn.Config:
-    """Return how uvicorn runs the application of gateway/app.py, which is given the `client` of a store."""
+    """Build uvicorn's configuration for the application of gateway/app.py, which gets the `client` of a store."""
     return _build_config(partial(load("gateway.app:create_app"), settings, client), settings)
 
 
@@ -149,5 +149,5 @@ def _build_config(create: Callable[[], Any], settings: Settings) -> uvicorn.Conf
 
 
 def build_admin_config(settings: Settings, client: Any = None) -> uvicorn.Config:
-    """Return how uvicorn runs the admin listener: by the same server, so with the same limits."""
+    """Build uvicorn's configuration for the admin listener: the same server, so the same limits."""
     return _build_config(partial(load("gateway.admin_app:create_admin_listener"), settings, client), settings)

@@ -1,10 +1,9 @@
-"""The processes beside the one that was started: workers, and the admin listener's.
+"""The processes beside the main process: workers, and the admin listener's.
 
-A process says that it lives over a socket of its own, for the first time when it answers requests. It is given
-START_SECONDS until then, as a busy machine imports slowly, and is never to be silent for HANG_SECONDS after that. Both
-are counted in looks, one each TICK_SECONDS: a gateway that was stopped or held up as a whole finds nobody silent.
-
-Nothing here knows uvicorn: serving.py has what runs in the processes.
+A process sends signs of life over a socket of its own, the first when it answers requests. It has START_SECONDS until
+then, as a busy machine imports slowly, and must not be silent for HANG_SECONDS after that. Both are counted in looks,
+one each TICK_SECONDS: if the whole gateway was stopped or delayed, no process counts as silent for that. Nothing here
+knows uvicorn: server.py has what runs in the processes.
 """
 
 import asyncio
@@ -30,17 +29,17 @@ from gateway.core.errors import GatewayError, StartFailed
 from gateway.settings import read_log_settings
 
 TICK_SECONDS = 0.1
-"""Between two looks at a process."""
+"""Seconds between two looks at a process."""
 BEAT_SECONDS = 1.0
-"""Between two signs of life of a process."""
+"""Seconds between two signs of life of a process."""
 START_SECONDS = 120.0
-"""For a process to come up: a hundred times what it takes on a machine that has nothing else to do."""
+"""Seconds for a process to come up: a hundred times what it takes on an idle machine."""
 HANG_SECONDS = 10.0
-"""Without a sign of life, a process that was up counts as hanging: twice what uvicorn allows."""
+"""Seconds without a sign of life after which a process that was up counts as hung: twice what uvicorn allows."""
 RESTART_SECONDS = 1.0
-"""Between the end of a process that was never up, or of the admin listener's, and the start of its successor."""
+"""Seconds before the restart of a process that was never up, or of the admin listener's."""
 STOP_SLACK_SECONDS = 1.0
-"""For the rest of a stop, when the requests in progress have ended or were cut."""
+"""Seconds for the rest of a stop, when the requests in progress have ended or were aborted."""
 
 WORKER = "gateway.cli.process.server:run_worker"
 ADMIN = "gateway.cli.process.server:run_admin"
@@ -49,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 
 def build_logging(form: str, level: str) -> dict[str, Any]:
-    """Return how each process logs: all of it on standard error."""
+    """Build the logging configuration of each process: everything goes to standard error."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -57,7 +56,7 @@ def build_logging(form: str, level: str) -> dict[str, Any]:
         "root": {"level": level.upper(), "handlers": ["stderr"]},
         "loggers": {
             START: {"level": "INFO"},
-            # It says on every change of a file that there was one; what came of it is said by the policies themselves.
+            # It logs every change of a file; the policies log the result themselves.
             "watchfiles": {"level": "WARNING"},
         },
     }
@@ -65,13 +64,13 @@ def build_logging(form: str, level: str) -> dict[str, Any]:
 
 @contextmanager
 def begin_process() -> Iterator[None]:
-    """Log as the settings say, whether the others are good or not; a GatewayError is said, and ends the process."""
+    """Log as the settings say, even if others are invalid; a GatewayError is logged, and ends the process."""
     mask_errors()
     logging.config.dictConfig(build_logging(*read_log_settings()))
     try:
         yield
     except GatewayError as error:
-        logging.getLogger(START).error("%s", mask(str(error)))  # noqa: TRY400 - what to do matters, not the stack
+        logging.getLogger(START).error("%s", mask(str(error)))  # noqa: TRY400 - the advice matters, not the stack
         sys.exit(2)
 
 
@@ -82,8 +81,8 @@ class Beats:
         self.is_up = False
         self._silent_ticks = 0
 
-    def note(self, has_beaten: bool) -> str:
-        """Take in what a look has found. Return what is wrong with the process, or an empty text."""
+    def record_look(self, has_beaten: bool) -> str:
+        """Take in the result of a look. Return what is wrong with the process, or an empty text."""
         self.is_up |= has_beaten
         self._silent_ticks = 0 if has_beaten else self._silent_ticks + 1
         if self._silent_ticks * TICK_SECONDS < (HANG_SECONDS if self.is_up else START_SECONDS):
@@ -92,9 +91,9 @@ class Beats:
 
 
 class Child:
-    """A process that serves a listener and says that it lives. `place` is `module:function`; see `_run`.
+    """A process that serves a listener and sends signs of life. `place` is `module:function`; see `_run`.
 
-    If this process ends, however that is, the child stops as if it were asked to, within `stop_seconds`.
+    If this process ends in any way, the child stops as if it were asked to, within `stop_seconds`.
     """
 
     def __init__(self, place: str, listener: socket.socket, name: str, stop_seconds: float) -> None:
@@ -120,20 +119,20 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """How it has ended; negative for the signal that ended it, None while it runs."""
+        """Its exit code; negative for the signal that ended it, None while it runs."""
         return self._process.exitcode
 
     def look(self) -> str:
-        """Return what is wrong with it, or an empty text; meant for every TICK_SECONDS."""
+        """Return what is wrong with it, or an empty text; call this every TICK_SECONDS."""
         if self.exit_code is not None:
             return f"ended with {self.exit_code}"
         has_beaten = False
-        with suppress(OSError):  # there is nothing to be read
+        with suppress(OSError):  # there is nothing to read
             has_beaten = bool(self._ear.recv(4096))
-        return self._beats.note(has_beaten)
+        return self._beats.record_look(has_beaten)
 
     def reload(self) -> None:
-        """Have it read the policies again and open its logs anew."""
+        """Make it reload the policies and reopen its logs."""
         if self.exit_code is None:
             os.kill(self.pid, signal.SIGHUP)
 
@@ -142,18 +141,18 @@ class Child:
         self._process.terminate()
 
     def wait(self, seconds: float) -> None:
-        """Return when it has ended, or after so long."""
+        """Wait until it has ended, but at most this long."""
         self._process.join(seconds)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it at once."""
         self._process.kill()
         self._process.join()
         self._ear.close()
 
 
 class Worker(Protocol):
-    """What Workers need of a Child."""
+    """The part of a Child that Workers use."""
 
     @property
     def pid(self) -> int: ...
@@ -168,7 +167,7 @@ class Worker(Protocol):
 
 
 class Workers:
-    """So many workers, each with a successor if it ends or hangs.
+    """A number of workers, each with a successor if it ends or hangs.
 
     `on_ready` is called once, when the first of them answers.
     """
@@ -182,20 +181,20 @@ class Workers:
         self._must_reload = False
         self._pause_ticks = 0
         self._leaving: dict[Worker, float] = {}
-        """Those that were asked to stop, and the ticks that they still have."""
+        """Workers that were asked to stop, and the ticks that they still have."""
         self._running = [start() for _ in range(count)]
-        """In the order of their starts."""
+        """The running workers, in the order of their starts."""
 
     def reload_all(self) -> None:
-        """Have all workers reload with the next tick, also those that are about to end; for a signal handler."""
+        """Make all workers reload with the next tick, including those that are stopping; for a signal handler."""
         self._must_reload = True
 
     def change_count(self, by: int) -> None:
-        """Have more or fewer workers, but one at least."""
+        """Change the number of workers, which is at least one."""
         self._wanted = max(1, self._wanted + by)
 
     def tick(self) -> None:
-        """Look at each worker, and do what is to be done; meant for every TICK_SECONDS.
+        """Look at each worker, and act on the result; call this every TICK_SECONDS.
 
         Raise StartFailed if all workers have ended and none has ever been up: others would end in the same way.
         """
@@ -205,7 +204,7 @@ class Workers:
                 self._is_ready = True
                 self._on_ready()
             if fault:
-                self._give_up(worker, fault)
+                self._kill(worker, fault)
         self._reap()
         if self._must_reload:
             self._must_reload = False
@@ -215,14 +214,14 @@ class Workers:
             self._fill()
 
     def stop(self) -> None:
-        """Ask all workers to stop, and end those that do not in time."""
+        """Ask all workers to stop, and kill those that do not in time."""
         for worker in list(self._running):
             self._retire(worker)
         while self._leaving:
             time.sleep(TICK_SECONDS)
             self._reap()
 
-    def _give_up(self, worker: Worker, fault: str) -> None:
+    def _kill(self, worker: Worker, fault: str) -> None:
         self._running.remove(worker)
         worker.kill()
         if not self._is_ready and not self._running:
@@ -254,7 +253,7 @@ class Workers:
 
 
 def keep_workers(listener: socket.socket, count: int, stop_seconds: float, on_ready: Callable[[], None]) -> None:
-    """Serve the listener with so many workers until SIGTERM or SIGINT; raise StartFailed if none comes up.
+    """Serve the listener with a number of workers until SIGTERM or SIGINT. Raise StartFailed if none comes up.
 
     SIGHUP is passed on to them, SIGTTIN and SIGTTOU start one more and stop one, as with other servers.
     """
@@ -272,13 +271,13 @@ def keep_workers(listener: socket.socket, count: int, stop_seconds: float, on_re
         while not stops:
             workers.tick()
             time.sleep(TICK_SECONDS)
-        listener.close()  # else it would go on taking in what nobody answers
+        listener.close()  # else it would still accept connections that no worker answers
         workers.stop()
 
 
 @contextmanager
 def admin_beside(listener: socket.socket | None, stop_seconds: float) -> Iterator[None]:
-    """The admin listener in a process of its own, started anew if it ends by itself; none without a listener."""
+    """Run the admin listener in a process of its own, restarted if it ends by itself; none without a listener."""
     if listener is None:
         yield
         return
@@ -308,7 +307,7 @@ def _keep_admin(
             child.terminate()
             child.wait(stop_seconds + STOP_SLACK_SECONDS)
         child.kill()
-        if child.exit_code == 0:  # it was told to stop, as all of us are by Ctrl+C
+        if child.exit_code == 0:  # it was asked to stop, as Ctrl+C asks all processes
             return
         if fault:
             logger.error("the admin listener %s; it is started anew", fault)
@@ -316,7 +315,7 @@ def _keep_admin(
 
 
 async def beat(mouth: socket.socket) -> None:
-    """Say over and over again that this process lives: as long as its event loop turns, until it has stopped."""
+    """Send signs of life of this process, as long as its event loop runs, until it has stopped."""
     mouth.setblocking(False)
     while True:
         with suppress(OSError):  # the other end is gone, or has not listened for hours
@@ -325,7 +324,7 @@ async def beat(mouth: socket.socket) -> None:
 
 
 def _run(place: str, listener: socket.socket, mouth: socket.socket, stop_seconds: float) -> None:
-    """The process. It ends with the one that started it, however that one ends."""
+    """Run the process. It ends with its parent, however that one ends."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent, stop_seconds), daemon=True).start()
@@ -339,14 +338,14 @@ def _run(place: str, listener: socket.socket, mouth: socket.socket, stop_seconds
 
 
 def exit_when_told() -> None:
-    """Take SIGTERM and SIGINT for a good end: uvicorn raises again what stopped it, after it has stopped."""
+    """Treat SIGTERM and SIGINT as a good end: uvicorn raises the signal that stopped it again after its stop."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
 
 
 def _end_after(parent: Any, stop_seconds: float) -> None:
-    """Stop this process when the parent has ended: the pipe that both hold breaks then, also by SIGKILL."""
+    """Stop this process when the parent has ended: the pipe between them breaks then, also by SIGKILL."""
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(stop_seconds + STOP_SLACK_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)  # it hangs, and nobody is left who would notice
+    os.kill(os.getpid(), signal.SIGKILL)  # it hangs, and no parent is left that would notice

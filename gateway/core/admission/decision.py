@@ -1,7 +1,8 @@
-"""Whether a request may pass.
+"""The decision on whether a request may pass.
 
-Rule 1: every reason to refuse a token is in `TOKEN_CHECKS` and `PERMISSION_CHECKS`.
-Rule 2: nothing here awaits, reads a clock or asks Redis. `Facts` are what the one round trip brought back.
+Rule 1: a token that is revoked, or that nobody minted, is refused first: nothing else is read of it. Every other reason
+to refuse a token is in `TOKEN_CHECKS` and `PERMISSION_CHECKS`.
+Rule 2: nothing here awaits, reads a clock or asks Redis. `AdmissionFacts` are what the one round trip brought back.
 Rule 3: the order of the checks is the order of the answers: a revoked token over its quota is revoked.
 
 The admission script makes the same checks before it charges a quota (a refused request charges nothing), but it cannot
@@ -9,170 +10,177 @@ let anybody in: the verdict is made here, from the facts.
 """
 
 import functools
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
 from gateway.core.http.reasons import Reason
-from gateway.core.policies.model import Rule
-from gateway.core.quotas.model import Window, exceeded
+from gateway.core.policies.model import Policy, Rule
+from gateway.core.quotas.model import Window, exceeded, retry_after_seconds
 from gateway.core.tokens.changes import TokenState, state_of
 from gateway.core.tokens.owners import OwnerStanding, OwnerStatus
 from gateway.core.tokens.records import TokenRecord
+from gateway.core.tokens.text import token_id
+from gateway.core.variants.model import OptionMistake, Variant
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """What one admission is asked: who presents what, and for which request."""
+class AdmissionRequest(msgspec.Struct, frozen=True):
+    """The question of one admission: which token is presented, and for which request."""
 
     rule: Rule
     digest: str = ""
-    """Of the presented token; empty where the rule is public."""
+    """The digest of the presented token; empty if the rule is public."""
     export_key: str = ""
-    """Empty where no stored export could answer the request."""
+    """Empty if no stored export could answer the request."""
     project: str = ""
-    """The project that the path names; empty where the rule says nothing of it."""
+    """The project that the path names; empty if the rule binds no project."""
     address: str = ""
-    """The client's, as far as trusted proxies tell."""
+    """The client's address, as far as trusted proxies report it."""
     lease: str = ""
-    """Names the request among those in flight; empty where the rule does not count these."""
+    """The name of the request among those in flight; empty if the rule does not count them."""
+    keeps_reply: bool = False
+    """Whether the facts keep the reply that they were read from."""
 
 
-class Kin(msgspec.Struct, frozen=True):
-    """Those that bound what a token may do."""
+class Restrictions(msgspec.Struct, frozen=True):
+    """The owner and the parent of a token, which bound what it may do."""
 
     owner: OwnerStanding | None = None
-    """None where the token names no owner, and where nothing is known of the one that it names."""
+    """None if the token names no owner, or if nothing is known of the one that it names."""
     parent: TokenRecord | None = None
-    """Of a child token; None where it is no child, and where its parent is gone."""
+    """The parent of a child token; None if the token is no child, or if its parent no longer exists."""
     is_parent_revoked: bool = False
 
 
-NO_KIN = Kin()
+NO_RESTRICTIONS = Restrictions()
 
 
-class Facts(msgspec.Struct, frozen=True):
-    """What one admission found in Redis, at one instant. `now` is Redis' clock, Unix time in milliseconds."""
+class AdmissionFacts(msgspec.Struct, frozen=True):
+    """The facts that one admission found in Redis, at one instant. `now` is Redis' clock, Unix time in milliseconds."""
 
+    request: AdmissionRequest
     now: int
     record: TokenRecord | None
-    """None for a digest nobody minted, and for a token of another policy."""
+    """None for a digest that was never minted, and for a token of another policy."""
     is_revoked: bool
     is_charged: bool
-    """Whether the script charged the quotas: it does so for all of them or for none."""
+    """Whether the script charged the quotas: it charges all of them or none."""
     windows: tuple[Window, ...]
     stored_heads: tuple[bytes, ...]
-    """The heads of what is stored for the URI and may answer this request, one a variant, in no order."""
-    project: str = ""
-    """The project that the path names; empty where the rule says nothing of it."""
-    kin: Kin = NO_KIN
-    address: str = ""
-    """The client's."""
-    export_key: str = ""
-    """What was looked for; empty where no stored export could answer the request."""
-    lease: str = ""
-    """Names the request among those in flight, where it is counted among them."""
+    """The heads of the stored responses of the URI that may answer this request, one for each variant, unordered."""
+    restrictions: Restrictions = NO_RESTRICTIONS
     cost: int = 0
-    """Units that every quota was charged: what is reserved, and in the end what the request really cost."""
+    """Units charged to every quota: first what is reserved, in the end what the request really cost."""
     exists: bool = True
-    """Whether there is a token of this id at all, if only one of another policy."""
+    """Whether a token of this id exists at all, even if only in another policy."""
     exports_at: int | None = None
-    """The clock of the Redis that has the exports, if they have one of their own; None: `now` is theirs."""
+    """The clock of the exports' own Redis, in milliseconds; None if they have none: then `now` applies."""
+    reply: Sequence[Any] = ()
+    """The reply that they were read from, if the request keeps it."""
 
     @property
     def stored_now(self) -> int:
-        """The time by which what is stored is fresh or stale, older than a purge or not."""
+        """The time by which stored responses are fresh or stale, and older or newer than a purge."""
         return self.now if self.exports_at is None else self.exports_at
 
 
-class Allow(msgspec.Struct, frozen=True):
-    """The request may pass, in the name of `record`; in nobody's where the rule is public."""
+class Authorized(msgspec.Struct, frozen=True):
+    """The request may pass under `rule`, in the name of `facts.record`, which is None if the rule is public."""
 
-    record: TokenRecord | None
-    facts: Facts
+    rule: Rule
+    facts: AdmissionFacts
+    variant: Variant | None = None
+    """The requested variant, if the rule has variants."""
 
 
-class Deny(msgspec.Struct, frozen=True):
-    """The request is refused. `facts` are there when the token was authenticated, and only then."""
+class Refused(msgspec.Struct, frozen=True):
+    """The request may not pass. `rule` and `facts` are set as far as it came; `facts` need an authenticated token."""
 
     reason: Reason
-    facts: Facts | None = None
-    violated: tuple[Window, ...] = ()
-    """The windows without room, where that is the reason."""
+    rule: Rule | None = None
+    facts: AdmissionFacts | None = None
+    retry_after: int | None = None
+    violated_policies: tuple[str, ...] = ()
+    """The quotas without room, if that is the reason."""
+    detail: str = ""
+    """The detail of this occurrence; if empty, the reason's usual detail applies."""
+    mistakes: tuple[OptionMistake, ...] = ()
+    policy: Policy | None = None
+    """The policy whose error format applies if no rule matched; None if no policy does."""
+    lacking: str = ""
+    """What a proxy that asks leaves out (core/http/forward_auth.py)."""
+    upstream_error: str = ""
+    """Why the backend failed (core/upstream/causes.py)."""
 
 
-Verdict: TypeAlias = Allow | Deny
+Verdict: TypeAlias = Authorized | Refused
 
 
-def _is_unknown(_: Rule, facts: Facts) -> bool:
-    return facts.record is None
-
-
-def _is_revoked(_: Rule, facts: Facts) -> bool:
-    return facts.is_revoked
-
-
-def _has_no_parent_left(_: Rule, facts: Facts) -> bool:
-    if not _record(facts).parent:
+def _has_no_parent_left(record: TokenRecord, facts: AdmissionFacts) -> bool:
+    if not record.parent:
         return False
-    parent = facts.kin.parent
-    return parent is None or state_of(parent, facts.kin.is_parent_revoked, facts.now // 1000) is not TokenState.ACTIVE
+    parent = facts.restrictions.parent
+    return (
+        parent is None
+        or state_of(parent, facts.restrictions.is_parent_revoked, facts.now // 1000) is not TokenState.ACTIVE
+    )
 
 
-def _is_disabled(_: Rule, facts: Facts) -> bool:
-    return not _record(facts).is_active
+def _is_disabled(record: TokenRecord, _: AdmissionFacts) -> bool:
+    return not record.is_active
 
 
-def _is_not_yet_valid(_: Rule, facts: Facts) -> bool:
-    not_before = _record(facts).not_before
-    return not_before is not None and facts.now < not_before * 1000
+def _is_not_yet_valid(record: TokenRecord, facts: AdmissionFacts) -> bool:
+    return record.not_before is not None and facts.now < record.not_before * 1000
 
 
-def _is_expired(_: Rule, facts: Facts) -> bool:
-    expires_at = _record(facts).expires_at
-    return expires_at is not None and facts.now >= expires_at * 1000
+def _is_expired(record: TokenRecord, facts: AdmissionFacts) -> bool:
+    return record.expires_at is not None and facts.now >= record.expires_at * 1000
 
 
-def _has_blocked_owner(_: Rule, facts: Facts) -> bool:
-    return facts.kin.owner is not None and facts.kin.owner.status != OwnerStatus.ACTIVE
+def _has_blocked_owner(_: TokenRecord, facts: AdmissionFacts) -> bool:
+    return facts.restrictions.owner is not None and facts.restrictions.owner.status != OwnerStatus.ACTIVE
 
 
-def _is_of_other_project(_: Rule, facts: Facts) -> bool:
-    own = _record(facts).project
-    if own != "" and facts.project not in ("", own):
+def _is_of_other_project(record: TokenRecord, facts: AdmissionFacts) -> bool:
+    own, named = record.project, facts.request.project
+    if own != "" and named not in ("", own):
         return True
-    owner = facts.kin.owner
-    return owner is not None and owner.scopes is None and (facts.project or own) != ""
+    owner = facts.restrictions.owner
+    return owner is not None and owner.scopes is None and (named or own) != ""
 
 
-def _lacks_scope(rule: Rule, facts: Facts) -> bool:
-    if facts.kin is NO_KIN:  # nearly all tokens: nobody else is asked
-        return not _holds(rule.granting, _record(facts).scopes)
-    return not all(_holds(rule.granting, scopes) for _, scopes in sides_of(facts))
+def _lacks_scope(record: TokenRecord, facts: AdmissionFacts) -> bool:
+    granting = facts.request.rule.granting
+    if facts.restrictions is NO_RESTRICTIONS:  # nearly all tokens: only their own scopes count
+        return not _holds(granting, record.scopes)
+    return not all(_holds(granting, scopes) for _, scopes in scope_grantors(record, facts))
 
 
-def _lacks_plan(rule: Rule, facts: Facts) -> bool:
-    return _record(facts).plan not in rule.permitted_plans
+def _lacks_plan(record: TokenRecord, facts: AdmissionFacts) -> bool:
+    return record.plan not in facts.request.rule.permitted_plans
 
 
-def _is_over_quota(_: Rule, facts: Facts) -> bool:
+def _is_over_quota(_: TokenRecord, facts: AdmissionFacts) -> bool:
     return not facts.is_charged
 
 
-TOKEN_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
-    (Reason.REVOKED_TOKEN, _is_revoked),
-    (Reason.UNKNOWN_TOKEN, _is_unknown),
+Check: TypeAlias = Callable[[TokenRecord, AdmissionFacts], bool]
+"""Returns whether a token fails the check."""
+
+TOKEN_CHECKS: tuple[tuple[Reason, Check], ...] = (
     (Reason.PARENT_ENDED, _has_no_parent_left),
     (Reason.DISABLED_TOKEN, _is_disabled),
     (Reason.NOT_YET_VALID_TOKEN, _is_not_yet_valid),
     (Reason.EXPIRED_TOKEN, _is_expired),
 )
-"""Failing one of these, the token says nothing about its holder, and the answer nothing about the token."""
+"""If one of these fails, the token proves nothing about its bearer, and the answer reveals nothing about the token."""
 
 FAILED_CREDENTIALS = frozenset({Reason.MALFORMED_CREDENTIALS, Reason.UNKNOWN_TOKEN})
-"""What may be a guess. A token that exists is none, whatever its state: a stale secret is not an attack."""
+"""Reasons that may mean a guess. A token that exists is no guess, whatever its state: an old secret is no attack."""
 
-PERMISSION_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
+PERMISSION_CHECKS: tuple[tuple[Reason, Check], ...] = (
     (Reason.OWNER_BLOCKED, _has_blocked_owner),
     (Reason.OTHER_PROJECT, _is_of_other_project),
     (Reason.INSUFFICIENT_SCOPE, _lacks_scope),
@@ -181,62 +189,75 @@ PERMISSION_CHECKS: tuple[tuple[Reason, Callable[[Rule, Facts], bool]], ...] = (
 )
 
 
-def decide(rule: Rule, facts: Facts) -> Verdict:
-    """The verdict on a request that matched `rule`: the first check that fails names the reason."""
+def decide(facts: AdmissionFacts) -> Verdict:
+    """Return the verdict on the admitted request: the first check that fails names the reason."""
+    rule = facts.request.rule
     if rule.is_public:
-        return Allow(None, facts) if facts.is_charged else _deny(Reason.QUOTA_EXCEEDED, rule, facts)
+        return Authorized(rule, facts) if facts.is_charged else _refuse(Reason.QUOTA_EXCEEDED, facts)
+    record = facts.record
+    if facts.is_revoked:
+        return Refused(Reason.REVOKED_TOKEN, rule)
+    if record is None:
+        return Refused(Reason.UNKNOWN_TOKEN, rule)
     for reason, fails in TOKEN_CHECKS:
-        if fails(rule, facts):
-            return Deny(reason)
+        if fails(record, facts):
+            return Refused(reason, rule)
     for reason, fails in PERMISSION_CHECKS:
-        if fails(rule, facts):
-            return _deny(reason, rule, facts)
-    return Allow(_record(facts), facts)
+        if fails(record, facts):
+            return _refuse(reason, facts)
+    return Authorized(rule, facts)
 
 
-def _deny(reason: Reason, rule: Rule, facts: Facts) -> Deny:
-    violated = exceeded(facts.windows, rule.cost.reserved) if reason is Reason.QUOTA_EXCEEDED else ()
-    return Deny(reason, facts, tuple(violated))
+def _refuse(reason: Reason, facts: AdmissionFacts) -> Refused:
+    """Return the refusal of an authenticated token; over a quota, it says when to retry."""
+    rule, record = facts.request.rule, facts.record
+    if reason is not Reason.QUOTA_EXCEEDED:
+        return Refused(reason, rule, facts)
+    violated = exceeded(facts.windows, rule.cost.reserved)
+    who = token_id(record.digest) if record else facts.request.address
+    wait = retry_after_seconds(violated, facts.now, who)
+    return Refused(reason, rule, facts, wait, tuple([window.quota.name for window in violated]))
 
 
 @functools.lru_cache(maxsize=4096)
 def _holds(granting: tuple[frozenset[str], ...], scopes: str) -> bool:
-    """Whether of each needed scope one that grants it is among `scopes`."""
+    """Return whether `scopes` grant every needed scope."""
     held = scopes.split(" ")
     return not any(by.isdisjoint(held) for by in granting)
 
 
-def sides_of(facts: Facts) -> list[tuple[str, str]]:
-    """Who has to hold a scope that the request needs, each with the scopes it holds; the plan is one more side."""
-    record, kin = _record(facts), facts.kin
-    sides = [("the token", record.scopes)]
-    if kin.owner is not None:
-        sides.append((f"the owner {record.owner}", kin.owner.scopes or ""))
-    if kin.parent is not None:
-        sides.append((f"the parent {record.parent}", kin.parent.scopes))
-    return sides
+def scope_grantors(record: TokenRecord, facts: AdmissionFacts) -> list[tuple[str, str]]:
+    """Return the names of all that must hold a needed scope, with their scopes; the plan is checked separately."""
+    restrictions = facts.restrictions
+    grantors = [("the token", record.scopes)]
+    if restrictions.owner is not None:
+        grantors.append((f"the owner {record.owner}", restrictions.owner.scopes or ""))
+    if restrictions.parent is not None:
+        grantors.append((f"the parent {record.parent}", restrictions.parent.scopes))
+    return grantors
 
 
 def lacking_scopes(rule: Rule, scopes: str) -> list[str]:
-    """Those of the rule's scopes that are not among `scopes`, nor implied by any of them."""
+    """Return the scopes of the rule that `scopes` neither contain nor imply."""
     held = scopes.split(" ")
     return [scope for scope, by in zip(rule.scopes, rule.granting, strict=True) if by.isdisjoint(held)]
 
 
-def effective_scopes(rule: Rule, facts: Facts) -> str:
-    """What the token may use for this request: what all its sides hold and its plan covers."""
-    return rule.policy.effective_scopes([scopes for _, scopes in sides_of(facts)], _record(facts).plan)
+def effective_scopes(rule: Rule, facts: AdmissionFacts) -> str:
+    """Return what the token may use for this request: the scopes that all its grantors hold and its plan covers."""
+    record = _record(facts)
+    return rule.policy.effective_scopes([scopes for _, scopes in scope_grantors(record, facts)], record.plan)
 
 
-def ends_at(facts: Facts) -> int | None:
-    """The first second in which the token no longer works, of its own or of its parent's making; None: never."""
-    if facts.kin is NO_KIN:
+def ends_at(facts: AdmissionFacts) -> int | None:
+    """Return the second from which the token no longer works, by its own expiry or its parent's; None means never."""
+    if facts.restrictions is NO_RESTRICTIONS:
         return facts.record.expires_at if facts.record else None
-    ends = [one.expires_at for one in (facts.record, facts.kin.parent) if one and one.expires_at is not None]
+    ends = [one.expires_at for one in (facts.record, facts.restrictions.parent) if one and one.expires_at is not None]
     return min(ends, default=None)
 
 
-def _record(facts: Facts) -> TokenRecord:
+def _record(facts: AdmissionFacts) -> TokenRecord:
     if facts.record is None:
         raise ValueError("the token is unknown")
     return facts.record

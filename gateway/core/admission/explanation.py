@@ -1,4 +1,4 @@
-"""Why a request with a token would pass or not: the checks of a request in their order, each with what it found.
+"""Explain why a request with a token would pass or not: the checks of a request in order, each with what it found.
 
 The checks are those of core/admission/decision.py, run over facts that were read without charging anything.
 """
@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.core.admission.decision import (
-    NO_KIN,
+    NO_RESTRICTIONS,
     PERMISSION_CHECKS,
     TOKEN_CHECKS,
-    Facts,
-    Kin,
+    AdmissionFacts,
+    AdmissionRequest,
+    Restrictions,
     lacking_scopes,
-    sides_of,
+    scope_grantors,
 )
 from gateway.core.http.fields import build_timestamp
 from gateway.core.http.reasons import Reason
@@ -25,7 +26,7 @@ from gateway.core.tokens.changes import state_of
 from gateway.core.tokens.records import TokenRecord
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-"""The methods that are tried to say which ones a path takes."""
+"""The methods that are tried to find out which ones a path takes."""
 
 CHECKS = {
     Reason.MALFORMED_TARGET: "the path is unambiguous",
@@ -42,11 +43,11 @@ CHECKS = {
     Reason.INSUFFICIENT_PLAN: "its plan covers the scopes of the rule",
     Reason.QUOTA_EXCEEDED: "its quotas have room",
 }
-"""What is asked in each check; failing it, a request is refused for the reason."""
+"""What each check asks; if it fails, the request is refused for that reason."""
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One check, and what it found; the note is empty where there is nothing to add."""
+    """One check and its result; the note is empty if there is nothing to add."""
 
     reason: Reason
     check: str
@@ -54,21 +55,19 @@ class Check(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """What Redis knew of a token at one instant. `now` is Unix time in milliseconds."""
+class Inspection(msgspec.Struct, frozen=True):
+    """The facts that Redis had about a token at one instant, for any request. `now` is Unix time in milliseconds."""
 
     now: int
     record: TokenRecord
     is_revoked: bool
     windows: tuple[Window, ...]
-    """Where it stands in the quotas of its plan; none where the rule is of another policy."""
-    project: str = ""
-    """The project that the path names; empty where the rule says nothing of it."""
-    kin: Kin = NO_KIN
+    """The state of the quotas of its plan; empty if the rule is of another policy."""
+    restrictions: Restrictions = NO_RESTRICTIONS
 
 
 def match_request(policies: PolicySet, host: str, method: str, path: str) -> tuple[Rule | None, list[Check]]:
-    """The rule of a request, and the checks until there."""
+    """Return the rule of a request, and the checks that led to it."""
     segments = parse_path(path)
     if segments is None:
         return None, [_check(Reason.MALFORMED_TARGET, passes=False)]
@@ -78,44 +77,44 @@ def match_request(policies: PolicySet, host: str, method: str, path: str) -> tup
 
 
 def project_of(rule: Rule | None, path: str) -> str:
-    """The project that a path names under its rule; empty where there is none, or the rule says nothing of it."""
+    """Return the project that a path names under its rule; empty without a rule, or if the rule binds no project."""
     return rule.project_of(parse_path(path) or ()) if rule else ""
 
 
-def build_facts(rule: Rule, standing: Standing) -> Facts:
-    """What an admission would find under the rule, as if it were charged where there is room."""
-    record = standing.record if standing.record.policy == rule.policy.name else None
-    has_room = not exceeded(standing.windows, rule.cost.reserved)
-    return Facts(
-        now=standing.now,
-        record=record,
-        is_revoked=standing.is_revoked,
-        is_charged=has_room,
-        windows=standing.windows,
+def build_facts(request: AdmissionRequest, inspection: Inspection) -> AdmissionFacts:
+    """Return what the admission of the request would find, as if it were charged if there is room."""
+    rule = request.rule
+    return AdmissionFacts(
+        request=request,
+        now=inspection.now,
+        record=inspection.record if inspection.record.policy == rule.policy.name else None,
+        is_revoked=inspection.is_revoked,
+        is_charged=not exceeded(inspection.windows, rule.cost.reserved),
+        windows=inspection.windows,
         stored_heads=(),
-        project=standing.project,
-        kin=standing.kin,
+        restrictions=inspection.restrictions,
     )
 
 
-def explain_decision(rule: Rule, standing: Standing, facts: Facts) -> list[Check]:
-    """Every check of a decision, in its order; those behind `it is a token of the policy` only where it is one.
+def explain_decision(request: AdmissionRequest, inspection: Inspection) -> list[Check]:
+    """Return every check of a decision in order; if it is no token of the policy, the later ones are left out.
 
     A public rule asks for no token and so checks none.
     """
-    checks: list[Check] = []
-    if rule.is_public:
-        return checks
-    for reason, fails in (*TOKEN_CHECKS, *PERMISSION_CHECKS):
-        is_failed = fails(rule, facts)
-        checks.append(_check(reason, not is_failed, _note(reason, rule, standing.record, facts) if is_failed else ""))
-        if reason is Reason.UNKNOWN_TOKEN and is_failed:
-            break
-    return checks
+    if request.rule.is_public:
+        return []
+    facts = build_facts(request, inspection)
+    found = [(Reason.REVOKED_TOKEN, facts.is_revoked), (Reason.UNKNOWN_TOKEN, facts.record is None)]
+    if facts.record is not None:
+        found += [(reason, fails(facts.record, facts)) for reason, fails in (*TOKEN_CHECKS, *PERMISSION_CHECKS)]
+    return [
+        _check(reason, not is_failed, _note(reason, inspection.record, facts) if is_failed else "")
+        for reason, is_failed in found
+    ]
 
 
 def first_failure(checks: Sequence[Check]) -> Reason | None:
-    """The reason for which the request would be refused, None where it would pass."""
+    """Return the reason for which the request would be refused, or None if it would pass."""
     return next((check.reason for check in checks if not check.passes), None)
 
 
@@ -124,7 +123,7 @@ def _check(reason: Reason, passes: bool = True, note: str = "") -> Check:
 
 
 def _why_none(policies: PolicySet, host: str, method: str, segments: tuple[str, ...]) -> str:
-    """Why no rule matches: another method would, another host would, or nothing has this path."""
+    """Explain why no rule matches: another method would, another host would, or no rule has this path."""
     methods = [other for other in METHODS if policies.match(host, other, segments)]
     if methods:
         return f"none for {method}; the path takes {', '.join(methods)}"
@@ -139,13 +138,14 @@ def _why_none(policies: PolicySet, host: str, method: str, segments: tuple[str, 
     return "none has this path"
 
 
-def _parent_state(facts: Facts) -> str:
-    parent, is_revoked = facts.kin.parent, facts.kin.is_parent_revoked
+def _parent_state(facts: AdmissionFacts) -> str:
+    parent, is_revoked = facts.restrictions.parent, facts.restrictions.is_parent_revoked
     return "gone" if parent is None else state_of(parent, is_revoked, facts.now // 1000)
 
 
-def _note(reason: Reason, rule: Rule, record: TokenRecord, facts: Facts) -> str:
-    """What an operator needs to know of a check that failed."""
+def _note(reason: Reason, record: TokenRecord, facts: AdmissionFacts) -> str:
+    """Return what an operator needs to know about a check that failed."""
+    rule, named = facts.request.rule, facts.request.project
     policy = rule.policy
     if reason is Reason.UNKNOWN_TOKEN:
         return f"the rule is of the policy {policy.name}, the token of {record.policy}"
@@ -155,17 +155,17 @@ def _note(reason: Reason, rule: Rule, record: TokenRecord, facts: Facts) -> str:
         return f"it ended {build_timestamp(record.expires_at).decode()}"
     if reason is Reason.PARENT_ENDED:
         return f"the parent {record.parent} is {_parent_state(facts)}"
-    if reason is Reason.OWNER_BLOCKED and facts.kin.owner is not None:
-        return f"the owner {record.owner} is {facts.kin.owner.status}"
+    if reason is Reason.OWNER_BLOCKED and facts.restrictions.owner is not None:
+        return f"the owner {record.owner} is {facts.restrictions.owner.status}"
     if reason is Reason.OTHER_PROJECT:
-        if record.project and facts.project not in ("", record.project):
-            return f"the token is for {record.project}, the request for {facts.project}"
-        return f"the owner {record.owner} has no part in {facts.project or record.project}"
+        if record.project and named not in ("", record.project):
+            return f"the token is for {record.project}, the request for {named}"
+        return f"the owner {record.owner} has no part in {named or record.project}"
     if reason is Reason.INSUFFICIENT_SCOPE:
-        sides = [(side, lacking_scopes(rule, scopes)) for side, scopes in sides_of(facts)]
-        return "; ".join(f"{side} lacks {', '.join(lacking)}" for side, lacking in sides if lacking)
+        grantors = [(grantor, lacking_scopes(rule, scopes)) for grantor, scopes in scope_grantors(record, facts)]
+        return "; ".join(f"{grantor} lacks {', '.join(lacking)}" for grantor, lacking in grantors if lacking)
     if reason is Reason.INSUFFICIENT_PLAN:
-        is_owners = facts.kin.owner is not None and facts.kin.owner.plan == record.plan
+        is_owners = facts.restrictions.owner is not None and facts.restrictions.owner.plan == record.plan
         named = f"{record.plan!r}{f' of the owner {record.owner}' if is_owners else ''}"
         plan = policy.plans.get(record.plan)
         if plan is None:

@@ -1,10 +1,10 @@
-"""What became of a request, authorized or refused, and what every answer says of it."""
+"""The outcome of a request, authorized or refused, and what every answer says about it."""
 
 from collections.abc import Sequence
 
 import msgspec
 
-from gateway.core.admission.decision import Deny, Facts, ends_at
+from gateway.core.admission.decision import AdmissionFacts, Authorized, Refused, ends_at
 from gateway.core.http.fields import build_timestamp
 from gateway.core.http.messages import Ended, Field, RequestHead, Response, ResponseHead
 from gateway.core.http.problems import PROBLEMS, build_refusal
@@ -17,78 +17,33 @@ from gateway.core.http.ratelimit_fields import (
 )
 from gateway.core.http.reasons import Reason
 from gateway.core.http.tracing import trace_of
-from gateway.core.policies.model import Policy, PolicySet, Rule
+from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.quotas.costs import outcome_of
-from gateway.core.quotas.model import Window, retry_after_seconds
-from gateway.core.tokens.records import AccessRecord, TokenRecord, build_time
+from gateway.core.quotas.model import Window
+from gateway.core.tokens.records import AccessRecord, build_time
 from gateway.core.tokens.text import token_id
-from gateway.core.variants.model import InvalidOptions, OptionMistake, Variant
+from gateway.core.variants.model import InvalidOptions
 
 EXPIRY_NOTICE_SECONDS = 14 * 86400
-"""From when on X-Token-Expires-At warns that a token ends: a sprint before it does."""
-
-
-class Authorized(msgspec.Struct, frozen=True):
-    """The request may pass under `rule`, in the name of `record`; in nobody's where the rule is public."""
-
-    rule: Rule
-    record: TokenRecord | None
-    facts: Facts
-    wanted: Variant | None = None
-    """The variant that is asked for, where the rule has variants."""
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """The request may not pass; `rule` and `facts` as far as it came (facts only of an authenticated token)."""
-
-    reason: Reason
-    rule: Rule | None = None
-    facts: Facts | None = None
-    retry_after: int | None = None
-    violated_policies: tuple[str, ...] = ()
-    detail: str = ""
-    """What there is to say of this occurrence; empty: what its reason always says."""
-    mistakes: tuple[OptionMistake, ...] = ()
-    policy: Policy | None = None
-    """Whose words are spoken where no rule was matched; None: nobody's."""
-    lacking: str = ""
-    """What a proxy that asks leaves out (core/http/forward_auth.py)."""
-    upstream_error: str = ""
-    """Why the backend failed (core/upstream/causes.py)."""
+"""Seconds before a token expires from which X-Token-Expires-At warns: two weeks."""
 
 
 def refuse_unmatched(reason: Reason, policies: PolicySet, host: str) -> Refused:
-    """The refusal of a request that meets no rule, in the words of the policy that its host is for, where it is one."""
+    """Return the refusal of a request without a rule, in the error format of the one policy for its host, if any."""
     every = policies.policies.values()
     named = [policy for policy in every if host in policy.hosts] or [policy for policy in every if not policy.hosts]
     return Refused(reason, policy=named[0] if len(named) == 1 else None)
 
 
-def refuse(rule: Rule, verdict: Deny) -> Refused:
-    """The refusal that a verdict asks for; over a quota it says when to come back."""
-    facts, windows = verdict.facts, verdict.violated
-    if verdict.reason is not Reason.QUOTA_EXCEEDED or facts is None:
-        return Refused(verdict.reason, rule, facts)
-    return Refused(
-        verdict.reason,
-        rule,
-        facts,
-        retry_after=retry_after_seconds(
-            windows, facts.now, token_id(facts.record.digest) if facts.record else facts.address
-        ),
-        violated_policies=tuple(window.quota.name for window in windows),
-    )
-
-
-def refuse_options(rule: Rule, facts: Facts, invalid: InvalidOptions) -> Refused:
-    """The refusal of a variant that is not offered; where the path asks for it, there is nothing at this path."""
+def refuse_options(rule: Rule, facts: AdmissionFacts, invalid: InvalidOptions) -> Refused:
+    """Return the refusal of a variant that is not offered: 404 if the path asks for it."""
     if invalid.in_path:
         return Refused(Reason.NO_MATCHING_RULE, rule, facts)
     return Refused(Reason.INVALID_OPTION, rule, facts, detail=invalid.detail, mistakes=invalid.mistakes)
 
 
 def build_refused(request: RequestHead, refused: Refused) -> Response:
-    """The answer to a refused request."""
+    """Build the answer to a refused request."""
     response = build_refusal(
         refused.reason,
         refused.rule.policy if refused.rule else refused.policy,
@@ -105,7 +60,7 @@ def build_refused(request: RequestHead, refused: Refused) -> Response:
 
 
 def settle(outcome: Authorized | Refused, head: ResponseHead) -> Authorized | Refused:
-    """The outcome with what its answer shows that it cost, and the quotas as they are with the rest given back."""
+    """Return the outcome with the cost that its answer shows, and the quotas with the unused units given back."""
     rule, facts = outcome.rule, outcome.facts
     if rule is None or facts is None or not facts.is_charged or rule.cost.by_outcome is None:
         return outcome
@@ -113,13 +68,13 @@ def settle(outcome: Authorized | Refused, head: ResponseHead) -> Authorized | Re
     units = facts.cost - cost
     if units == 0:
         return outcome
-    windows = tuple(one.given_back(units, facts.now) if one.fits_at is None else one for one in facts.windows)
+    windows = tuple(one.after_refund(units, facts.now) if one.fits_at is None else one for one in facts.windows)
     settled = msgspec.structs.replace(facts, windows=windows, cost=cost)
     return msgspec.structs.replace(outcome, facts=settled)
 
 
 def add_token_state(fields: list[Field], outcome: Authorized | Refused) -> None:
-    """Adds where an authenticated token stands: its quotas, and its end if that is near."""
+    """Add the state of an authenticated token: its quotas, and its expiry if that is near."""
     rule, facts = outcome.rule, outcome.facts
     if rule is None or facts is None:
         return
@@ -136,8 +91,8 @@ def add_token_state(fields: list[Field], outcome: Authorized | Refused) -> None:
         fields.append((b"x-token-expires-at", build_timestamp(expires_at)))
 
 
-def _ratelimit_fields(rule: Rule, facts: Facts) -> tuple[bytes, bytes]:
-    """RateLimit-Policy and RateLimit; both empty where there is nothing to announce."""
+def _ratelimit_fields(rule: Rule, facts: AdmissionFacts) -> tuple[bytes, bytes]:
+    """Return RateLimit-Policy and RateLimit; both are empty if there is nothing to announce."""
     allotment = rule.allotment_of(facts.record)
     if allotment is None or not facts.windows:
         return b"", b""
@@ -159,9 +114,10 @@ def build_access_record(
     why: str,
     ended_at: float,
 ) -> AccessRecord:
-    """The line of the access log; `why` the answer ended so is the reason of a refusal or a cause of the backend's.
+    """Build the line of the access log.
 
-    What looks like a token is masked, wherever it stands. `ended_at` is in Unix seconds.
+    `why` is the reason of a refusal or the cause of a backend's failure that ended the answer. Whatever looks like a
+    token is masked, in every field. `ended_at` is in Unix seconds.
     """
     head = response.head
     mask, facts, rule = policies.masking.mask_again, outcome.facts, outcome.rule
@@ -200,7 +156,7 @@ def build_access_record(
 
 
 def _exceeded_in_shadow(rule: Rule | None, windows: Sequence[Window]) -> tuple[str, ...]:
-    """The quotas that would have refused the request, were they enforced: not charged, for want of room."""
+    """Return the quotas in shadow that would have refused the request, because they had no room."""
     cost = rule.cost.reserved if rule else 0
     return tuple(
         [

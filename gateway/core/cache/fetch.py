@@ -1,11 +1,11 @@
-"""One fetch of an answer for all who wait for it: whose turn it is, and what became of it."""
+"""One fetch of an answer for all that wait for it: the role of each, and how the fetch ended."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized
 from gateway.core.cache import reuse
 from gateway.core.cache.model import Export
 from gateway.core.errors import UpstreamError
@@ -13,20 +13,20 @@ from gateway.core.http.messages import RequestHead, Response
 from gateway.core.policies.model import CacheRule
 
 
-class Lead(msgspec.Struct, frozen=True):
-    """It is the caller's turn: others wait until it says what became of it."""
+class Leader(msgspec.Struct, frozen=True):
+    """The caller fetches: others wait until it reports the result."""
 
     lease: str
     holder: str
-    """Who holds the lease in Redis; empty where Redis could not be asked, and others cannot know."""
+    """The holder of the lease in Redis; empty if Redis could not be asked, so that others cannot know."""
     began_at: int | None
-    """Unix milliseconds by Redis' clock; None where it could not be asked."""
+    """Unix milliseconds by Redis' clock; None if it could not be asked."""
 
 
-class Landed(msgspec.Struct, frozen=True):
-    """It was fetched meanwhile: the heads stored now, and the content where it is at hand.
+class Shared(msgspec.Struct, frozen=True):
+    """The answer was fetched meanwhile: the heads stored now, and the content if it is at hand.
 
-    No heads: a purge came first, and who waited must not take what was asked for before it.
+    No heads means that a purge came first: waiting requests must not take what was requested before it.
     """
 
     heads: Sequence[bytes]
@@ -34,90 +34,93 @@ class Landed(msgspec.Struct, frozen=True):
     content: bytes | None = None
 
 
-class Alone(msgspec.Struct, frozen=True):
-    """Nobody need wait: the answer cannot be shared, or the backend has just failed."""
+class Bypass(msgspec.Struct, frozen=True):
+    """The request does not wait: the answer cannot be shared, or the backend has just failed."""
 
     has_failed: bool = False
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The backend gave no answer; who waited for it gets the same error."""
+    """The backend gave no answer; waiting requests get the same error."""
 
     error: UpstreamError
 
 
 Stored: TypeAlias = Literal["stored", "outdated", "full", "large", "refused"]
-"""What became of storing: done; a purge came since the fetch began; the store is as full as exports may make it; it is
-more than one entitlement may have; or the store did not take it."""
+"""The outcome of storing an answer.
+
+It was stored; a purge came since the fetch began (outdated); exports have used up their share of the store (full); it
+exceeds the limit of one entitlement (large); or the store refused it.
+"""
 DETAILS: Mapping[Stored, str] = {"full": "store-full", "large": "store-large", "refused": "store-refused"}
-"""What Cache-Status says of what was not stored though it might have been (RFC 9211 2.8)."""
-Turn: TypeAlias = Lead | Landed | Alone
-Landing: TypeAlias = Landed | Alone | Failed
+"""What Cache-Status says if an answer was not stored though it might have been (RFC 9211 2.8)."""
+FetchRole: TypeAlias = Leader | Shared | Bypass
+FetchResult: TypeAlias = Shared | Bypass | Failed
 
 
 class Shaped(msgspec.Struct, frozen=True):
-    """An answer that is made of another one: as a backend would give it."""
+    """An answer that is made from a document, as a backend would give it."""
 
     answer: Response
     began_at: int | None
-    """When the other one was asked for, where it was stored: it is as old as that, and a purge since is for it too."""
+    """When the document was requested, if it was stored: the answer is as old, and a later purge applies to it."""
     cache_status: bytes
-    """Of the other one, where that was stored; empty where the backend was asked."""
+    """The Cache-Status of the document, if it was stored; empty if the backend was asked."""
     name: str = ""
-    """Of the other one's export; empty where it has none."""
+    """The name of the document's export; empty if it has none."""
 
 
 class Storing(msgspec.Struct, frozen=True):
-    """What is to be stored, and under which conditions."""
+    """An answer to store, and the conditions for it."""
 
     policy: str
     name: str
-    """Of the export."""
+    """The name of the export."""
     variant: str
     raw_head: bytes
     digest: bytes
     content: bytes
     is_content_new: bool
-    """Whether the content is stored too; else it must be there already, as after a 304."""
+    """Whether the content is stored too; otherwise it must be stored already, as after a 304."""
     groups: tuple[str, ...]
     began_at: int
-    """When the fetch began: a purge since then keeps the answer out."""
+    """When the fetch began: a purge since then prevents storing."""
     keep_milliseconds: int
-    lead: Lead | None
-    """Its lease ends with the storing."""
+    leader: Leader | None
+    """Its lease ends when the answer is stored."""
     document: str = ""
-    """The export that it was made of: what ends this one ends that too. Empty where it was made of none."""
+    """The export of the document that it was made from, which ends together with it; empty if there is none."""
 
 
 class Fetch(msgspec.Struct, frozen=True):
-    """A request that the backend is asked for, under a rule with a cache."""
+    """A request to the backend under a rule with a cache."""
 
     request: RequestHead
     admission: Authorized
     cache: CacheRule
     name: str | None
-    """Of the export; None for a token that shares with nobody: its answers are not stored."""
+    """The name of the export; None for a token without an entitlement: its answers are not stored."""
     why: str
     stored: Export | None
-    """What is stored and may still be good."""
-    lead: Lead | None
-    """Whose end others wait for."""
+    """The stored response that may still be good."""
+    leader: Leader | None
+    """The lead whose end others wait for."""
     shaped: Shaped | None = None
-    """What was made in the place of the backend's answer."""
+    """The variant that replaces the backend's answer."""
 
     @property
     def began_at(self) -> int:
         """Unix milliseconds by Redis' clock, before the backend was asked."""
         if self.shaped is not None and self.shaped.began_at is not None:
             return self.shaped.began_at
-        if self.lead is None or self.lead.began_at is None:
+        if self.leader is None or self.leader.began_at is None:
             return self.admission.facts.stored_now
-        return self.lead.began_at
+        return self.leader.began_at
 
     def cache_status(self, stored: Stored | None, status: int | None = None, objection: str = "") -> bytes:
-        """Cache-Status (RFC 9211) of what came of it; `status` is the backend's where that is not told.
+        """Return Cache-Status (RFC 9211) for the result; `status` is the backend's if it is not passed on.
 
-        `stored` is None where there was nothing to store; `objection` is what spoke against it.
+        `stored` is None if there was nothing to store; `objection` is what prevented it.
         """
         if self.shaped is not None and self.shaped.cache_status:
             return self.shaped.cache_status

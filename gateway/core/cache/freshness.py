@@ -1,6 +1,6 @@
-"""How long an answer is good, and how old it is (RFC 9111 4.2).
+"""How long an answer is fresh, and how old it is (RFC 9111 4.2).
 
-Where a rule says how long, that is the operator's word in the place of the backend's.
+If a rule sets times, the operator's word replaces the backend's.
 """
 
 from collections.abc import Mapping
@@ -21,22 +21,22 @@ from gateway.core.policies.model import CacheRule
 Directives: TypeAlias = Mapping[str, str | None]
 
 TARGETED = (b"gateway-cache-control", b"cdn-cache-control")
-"""The target list (RFC 9213 2.2): ours, then those of all caches that a service has in front of it (3)."""
+"""The target list (RFC 9213 2.2): our own field, then that of all caches in front of a service (3)."""
 HEURISTIC_STATUSES = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
-"""What may be given a lifetime that the backend has not (RFC 9110 15.1); 206 is never stored."""
+"""Statuses that may be fresh by heuristic (RFC 9110 15.1); 206 is never stored."""
 RULED_STATUS = 200
-"""What a rule's own times are for: nobody means an error to be kept for as long as an export."""
+"""The status that a rule's own times apply to: no operator means an error to be kept as long as an export."""
 HEURISTIC_SHARE = 10
 """A tenth of the time since Last-Modified (RFC 9111 4.2.2)."""
 NOTHING_RULED = CacheRule(fresh_seconds=None, shared_by="token")
 REVALIDATION_SECONDS = 3600
-"""For how long an answer that can be asked about is kept when it is of no other use, unless `keep` says."""
+"""Seconds for which an answer that can be validated is kept if it is of no other use, unless `keep` says otherwise."""
 _STRICT = frozenset({"no-cache", "must-revalidate", "proxy-revalidate"})
-"""Words of a backend against stale answers, which no rule overrules (RFC 9111 4.2.4)."""
+"""Directives of a backend against stale answers, which no rule overrides (RFC 9111 4.2.4)."""
 
 
 class Lifetime(msgspec.Struct, frozen=True):
-    """Seconds from the beginning of the fetch: fresh, then stale but of use in one way or another."""
+    """Seconds from the beginning of the fetch: fresh, then stale but usable in one way or another."""
 
     fresh: int
     refresh: int
@@ -46,12 +46,12 @@ class Lifetime(msgspec.Struct, frozen=True):
 
 
 def directives_for_us(fields: Fields) -> Directives:
-    """The backend's directives: targeted ones, if there are any, in the place of Cache-Control (RFC 9213 2.2)."""
+    """Return the backend's directives: targeted ones, if any, instead of Cache-Control (RFC 9213 2.2)."""
     return _targeted(fields) or parse_cache_control(field_values(fields, b"cache-control"))
 
 
 def _targeted(fields: Fields) -> Directives:
-    """The directives of the first targeted field that is valid and has any; none where there is no such field."""
+    """Return the directives of the first targeted field that is valid and has any; empty if there is none."""
     for name in TARGETED:
         directives = parse_targeted_cache_control(field_values(fields, name))
         if directives:
@@ -60,17 +60,17 @@ def _targeted(fields: Fields) -> Directives:
 
 
 def initial_age(fields: Fields, now: int) -> int:
-    """Seconds that the answer was old when its fetch began (RFC 9111 4.2.3)."""
+    """Return the age of the answer in seconds when its fetch began (RFC 9111 4.2.3)."""
     age = parse_age(field_values(fields, b"age")) or 0
     date = parse_http_date(field_value(fields, b"date") or b"")
     return age if date is None else max(age, now // 1000 - date)
 
 
 def explicit_lifetime(directives: Directives, fields: Fields, now: int) -> int | None:
-    """Seconds from the answer's making that the backend gives a shared cache (RFC 9111 4.2.1); None: it says nothing.
+    """Return the lifetime in seconds that the backend gives a shared cache (RFC 9111 4.2.1), or None if it gives none.
 
-    Directives that cannot be read are of no seconds. Without a readable Date, Expires counts from now, and beside a
-    targeted field not at all (RFC 9213 2.2).
+    It counts from the answer's creation. An unreadable directive counts as zero. Without a readable Date, Expires
+    counts from now; beside a targeted field, it is ignored (RFC 9213 2.2).
     """
     for name in ("s-maxage", "max-age"):
         if name in directives:
@@ -84,7 +84,7 @@ def explicit_lifetime(directives: Directives, fields: Fields, now: int) -> int |
 
 
 def heuristic_lifetime(cache: CacheRule, status: int, directives: Directives, fields: Fields, now: int) -> int:
-    """Seconds from the answer's making where the backend says nothing and the rule lets guess (RFC 9111 4.2.2)."""
+    """Return the heuristic lifetime in seconds, if the backend says nothing and the rule allows it (RFC 9111 4.2.2)."""
     modified = parse_http_date(field_value(fields, b"last-modified") or b"")
     if modified is None or not (status in HEURISTIC_STATUSES or "public" in directives):
         return 0
@@ -94,7 +94,7 @@ def heuristic_lifetime(cache: CacheRule, status: int, directives: Directives, fi
 
 
 def measure_lifetime(cache: CacheRule, status: int, fields: Fields, now: int, *, has_validators: bool) -> Lifetime:
-    """For how long an answer is fresh, and of use after that."""
+    """Return how long an answer is fresh, and usable after that."""
     directives = directives_for_us(fields)
     own = cache if status == RULED_STATUS else NOTHING_RULED
     fresh = _fresh_seconds(own, cache, status, directives, fields, now)
@@ -127,10 +127,10 @@ def _fresh_seconds(
 
 
 def _extension(ruled: int | None, directives: Directives, name: str, kept: int | None = None) -> int:
-    """The seconds that the rule names, or for which it keeps answers, or that the backend says.
+    """Return the seconds that the rule sets, or for which it keeps answers, or that the backend sets.
 
-    s-maxage forbids stale answers as proxy-revalidate does (RFC 9111 5.2.2.10): only a rule that names the very use of
-    them overrules it.
+    s-maxage forbids stale answers as proxy-revalidate does (RFC 9111 5.2.2.10): only a rule that sets this use
+    explicitly overrides it.
     """
     if ruled is not None:
         return ruled

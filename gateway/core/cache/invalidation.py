@@ -1,6 +1,6 @@
-"""What an answer to an unsafe request ends (RFC 9111 4.4, RFC 9875 3).
+"""The stored responses that an answer to an unsafe request invalidates (RFC 9111 4.4, RFC 9875 3), and purges.
 
-What an operator names to be purged, the groups that it is, and its entry of the history.
+A purge is what an operator names, the groups that it stands for, and its entry in the history.
 """
 
 from collections.abc import Iterable
@@ -18,14 +18,14 @@ from gateway.core.policies.model import Policy, Rule
 from gateway.core.tokens.audit import Action, Actor, AuditEntry, id_or_nothing
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""RFC 9110 9.2.1; of a method that is not known here nothing can be promised."""
+"""The safe methods (RFC 9110 9.2.1); an unknown method counts as unsafe."""
 
 
 def find_invalidated(policy: Policy, request: RequestHead, head: ResponseHead) -> tuple[str, ...]:
-    """The groups whose entries an answer ends; none for a safe method or an error.
+    """Return the groups whose entries an answer invalidates; empty for a safe method or an error.
 
-    These are the target URI, those of Location and Content-Location where they are of the same origin, and the groups
-    of Cache-Group-Invalidation. The backend of a policy is one origin, whichever of its hosts a client used.
+    These are the target URI, those of Location and Content-Location if they are of the same origin, and the groups of
+    Cache-Group-Invalidation. The backend of a policy is one origin, whichever of its hosts a client used.
     """
     if not policy.has_cache or request.method in SAFE_METHODS or not 200 <= head.status < 400:
         return ()
@@ -36,7 +36,10 @@ def find_invalidated(policy: Policy, request: RequestHead, head: ResponseHead) -
 
 
 def _own_targets(request: RequestHead, fields: list[Field]) -> list[str]:
-    """The targets of Location and Content-Location: by now they name public addresses (core/upstream/links.py)."""
+    """Return the targets of Location and Content-Location.
+
+    By now they name public addresses (core/upstream/links.py).
+    """
     targets = []
     for name in (b"location", b"content-location"):
         value = field_value(fields, name)
@@ -53,7 +56,7 @@ def _own_targets(request: RequestHead, fields: list[Field]) -> list[str]:
 
 
 class Purge(msgspec.Struct, frozen=True, kw_only=True):
-    """Exactly one of these."""
+    """The request of a purge: exactly one of these is set."""
 
     url: str = ""
     group: str = ""
@@ -64,7 +67,7 @@ class Purge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_groups(purge: Purge) -> list[str]:
-    """The groups that end; ChangeRefused says what is wrong with what is named."""
+    """Return the groups to purge. Raise ChangeRefused that says what is wrong."""
     groups = [
         *([_group_of_url(purge.url)] if purge.url else []),
         *([named_group(purge.group)] if purge.group else []),
@@ -79,7 +82,7 @@ def find_groups(purge: Purge) -> list[str]:
 
 
 def can_name(rules: Iterable[Rule], purge: Purge) -> bool:
-    """Whether the rules can store something under the group or the URL that is named; groups of backends aside."""
+    """Return whether the rules can store anything under the group or the URL, apart from groups of backends."""
     cached = [(rule, rule.cache) for rule in rules if rule.cache is not None]
     if purge.url:
         parts = urlsplit(purge.url)
@@ -93,9 +96,9 @@ def can_name(rules: Iterable[Rule], purge: Purge) -> bool:
 
 
 def about_purge(actor: Actor, policy: str, purge: Purge) -> AuditEntry:
-    """What the history says of a purge: what was named, and how many exports have `ended`, which the store counts.
+    """Build the history's entry of a purge: what was named, and how many exports `ended`, which the store counts.
 
-    Of a token only an id is kept: people paste a token's text in its place.
+    For a token only an id is kept: people paste a token's text there.
     """
     identity = id_or_nothing(purge.token)
     named = msgspec.structs.asdict(purge) | {"token": identity}

@@ -1,11 +1,10 @@
-"""What a stored answer may be used for (RFC 9111 4).
+"""The uses of a stored answer (RFC 9111 4).
 
-Rule 1: a request has been authorised before this is asked; what is stored was stored for its entitlement.
+Rule 1: a request has been authorised before this is called; what is stored was stored for its entitlement.
 Rule 2: the first of `USES` that holds says how a stored answer is used; without one the backend is asked.
 
-Conditional and range requests, answered from what is stored (RFC 9110 13 and 14, RFC 9111 4.3.2).
-
-Answers made from what is stored, or has just been fetched whole: 200, 206, 304, 416, with Age and Cache-Status.
+This includes conditional and range requests (RFC 9110 13 and 14, RFC 9111 4.3.2), and the answers made from what is
+stored, or was just fetched whole: 200, 206, 304, 416, with Age and Cache-Status.
 """
 
 import base64
@@ -16,10 +15,10 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized
+from gateway.core.cache.backend_fields import backend_fields
 from gateway.core.cache.keys import is_cacheable
-from gateway.core.cache.model import Export, StoredHead, current_age, matches
-from gateway.core.cache.told import told
+from gateway.core.cache.model import Export, StoredHead, matches
 from gateway.core.http.content_coding import build_encoded_fields, choose_encoding
 from gateway.core.http.etags import matches_weakly
 from gateway.core.http.fields import (
@@ -45,21 +44,21 @@ from gateway.core.http.messages import (
 )
 
 FOR_ORIGINS = frozenset({b"if-match", b"if-unmodified-since"})
-"""Not applicable to a cache (RFC 9111 4.3.2): the backend evaluates them, by its own tags and dates."""
+"""Conditions that do not apply to a cache (RFC 9111 4.3.2): the backend evaluates them, by its own tags and dates."""
 STRONG_DATE_SECONDS = 60
-"""A Last-Modified this much before the Date names one representation (RFC 9110 8.8.2.2)."""
+"""Seconds by which a Last-Modified must precede the Date to name one representation (RFC 9110 8.8.2.2)."""
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 
 
 class Part(msgspec.Struct, frozen=True):
-    """Bytes `first` to `last`, inclusive, of the content; none can be satisfied where `last` is before `first`."""
+    """Bytes `first` to `last`, inclusive, of the content; if `last` is before `first`, the range is unsatisfiable."""
 
     first: int
     last: int
 
 
 def is_unmodified(fields: Fields, head: StoredHead) -> bool:
-    """Whether the client has what is stored: by If-None-Match, and only without that by If-Modified-Since."""
+    """Return whether the client has the stored answer: by If-None-Match, else by If-Modified-Since."""
     conditions = [field for field in fields if field[0] in _CONDITIONS]
     if not conditions or not 200 <= head.status < 300:
         return False
@@ -71,10 +70,10 @@ def is_unmodified(fields: Fields, head: StoredHead) -> bool:
 
 
 def holds_for_origin(fields: Fields, head: StoredHead) -> bool:
-    """Whether If-Match, or without that If-Unmodified-Since, holds for what is ours to give (RFC 9110 13.2.2).
+    """Return whether If-Match, or without it If-Unmodified-Since, holds for our own answer (RFC 9110 13.2.2).
 
-    By strong comparison (13.1.1), for which a weak tag is never the same. A date counts only where the answer has one
-    of its modification (13.1.4).
+    The comparison is strong (13.1.1): a weak tag never matches. A date counts only if the answer has a modification
+    date (13.1.4).
     """
     tags = field_values(fields, b"if-match")
     if tags:
@@ -86,7 +85,7 @@ def holds_for_origin(fields: Fields, head: StoredHead) -> bool:
 
 
 def find_part(request: RequestHead, head: StoredHead) -> Part | None:
-    """The one part that the request asks for; None where the whole answers it (RFC 9110 14.2)."""
+    """Return the one part that the request asks for, or None if the whole content answers it (RFC 9110 14.2)."""
     ranges = field_values(request.fields, b"range")
     if not ranges or request.method != "GET" or head.status != 200 or not _holds_if_range(request.fields, head):
         return None
@@ -100,7 +99,7 @@ def find_part(request: RequestHead, head: StoredHead) -> Part | None:
 
 
 def _holds_if_range(fields: Fields, head: StoredHead) -> bool:
-    """Whether If-Range, if it is there, names what is stored, by strong comparison (RFC 9110 13.1.5)."""
+    """Return whether If-Range is absent or names the stored answer, by strong comparison (RFC 9110 13.1.5)."""
     condition = field_value(fields, b"if-range")
     if condition is None:
         return True
@@ -115,7 +114,7 @@ _DEMANDING = FOR_ORIGINS | {b"cache-control", b"pragma"}
 
 
 class Demands(msgspec.Struct, frozen=True):
-    """What a request asks of caches (RFC 9111 5.2.1). Seconds; None where it says nothing."""
+    """The request's directives for caches (RFC 9111 5.2.1), in seconds; None if there is none."""
 
     must_validate: bool = False
     only_if_cached: bool = False
@@ -129,28 +128,33 @@ class Reuse(msgspec.Struct, frozen=True):
 
     export: Export
     detail: str = ""
-    """Why it is used although it is stale; empty for a fresh one."""
+    """Why it is used although it is stale; empty for a fresh answer."""
     is_unmodified: bool = False
     """Whether the client has it already: 304 (Not Modified)."""
     collapsed: str = ""
-    """Why the backend was asked, where that was for another request while this one waited."""
+    """Why the backend was asked for another request while this one waited; empty if it did not wait."""
 
 
 class Forward(msgspec.Struct, frozen=True):
-    """The backend has to be asked; `why` is a word of RFC 9211 2.2, and empty where no cache is involved."""
+    """The backend must be asked; `why` is a word of RFC 9211 2.2, and empty if no cache is involved."""
 
     why: str
     stored: Export | None = None
-    """What the backend may be asked about, and what stands in for it while it fails."""
+    """The stored answer to validate, which may also answer if the backend fails."""
     may_wait: bool = False
-    """Whether the answer to another request of the same kind, fetched meanwhile, will do."""
+    """Whether the answer to another request of the same kind, fetched meanwhile, is acceptable."""
 
 
 class Unsatisfiable(msgspec.Struct, frozen=True):
-    """The request wants nothing but a stored answer, and there is none for it (RFC 9111 5.2.1.7)."""
+    """The request accepts only a stored answer, and there is none for it (RFC 9111 5.2.1.7)."""
 
 
 AnswerPlan: TypeAlias = Reuse | Forward | Unsatisfiable
+
+
+def current_age(head: StoredHead, now: int) -> int:
+    """Return the age in seconds (RFC 9111 4.2.3)."""
+    return head.initial_age + max(0, now - head.stored_at) // 1000
 
 
 def _is_fresh(head: StoredHead, demands: Demands, now: int) -> bool:
@@ -172,7 +176,10 @@ def _may_be_stale(head: StoredHead, demands: Demands, now: int) -> bool:
 REFRESHING = "stale-while-revalidate"
 STANDING_IN = "stale-if-error"
 FAILURES = frozenset({500, 502, 503, 504})
-"""The errors of RFC 5861 4. Who answers 501 or 505 has understood the request, and will never answer otherwise."""
+"""The errors of RFC 5861 4.
+
+A backend that answers 501 or 505 has understood the request, and will not change its answer.
+"""
 USES: tuple[tuple[str, Callable[[StoredHead, Demands, int], bool]], ...] = (
     ("", _is_fresh),  # RFC 9111 4.2, 5.2.1.1, 5.2.1.3
     (REFRESHING, _may_refresh_behind),  # RFC 5861 3
@@ -181,7 +188,7 @@ USES: tuple[tuple[str, Callable[[StoredHead, Demands, int], bool]], ...] = (
 
 
 def plan_answer(admission: Authorized, request: RequestHead, exports: Sequence[Export], now: int) -> AnswerPlan:
-    """How to answer an authorised request, given the variants stored for its key."""
+    """Return how to answer an authorised request, given the variants stored for its key."""
     rule = admission.rule
     if rule.cache is None:
         return Forward("")
@@ -204,7 +211,7 @@ def plan_answer(admission: Authorized, request: RequestHead, exports: Sequence[E
 
 
 def plan_stand_in(request: RequestHead, forward: Forward, now: int) -> Reuse | None:
-    """What answers while the backend fails (RFC 5861 4); nothing does where the client asked for validation."""
+    """Return the stale answer to use if the backend fails (RFC 5861 4), or None, also if validation was demanded."""
     export = forward.stored
     if export is None or forward.why != "stale" or now >= export.head.stand_in_until:
         return None
@@ -212,23 +219,23 @@ def plan_stand_in(request: RequestHead, forward: Forward, now: int) -> Reuse | N
 
 
 def is_failure(status: int) -> bool:
-    """Whether a stale answer may stand in for a backend's answer with this status (RFC 5861 4)."""
+    """Return whether a stale answer may replace a backend's answer with this status (RFC 5861 4)."""
     return status in FAILURES
 
 
 def select_export(exports: Sequence[Export], request: RequestHead, admission: Authorized) -> Export | None:
-    """The variant that the request selects, the newest of several (RFC 9111 4.1)."""
+    """Return the variant that the request selects, the newest of several (RFC 9111 4.1), or None."""
     if len(exports) == 1 and not exports[0].head.varying:
         return exports[0]
-    fields = told({name for export in exports for name, _ in export.head.varying}, request, admission)
+    fields = backend_fields({name for export in exports for name, _ in export.head.varying}, request, admission)
     found = [export for export in exports if matches(export.head, fields)]
     return max(found, key=lambda export: export.head.stored_at, default=None)
 
 
 def read_demands(fields: Fields) -> Demands:
-    """What the request asks of caches; Pragma counts where there is no Cache-Control (RFC 9111 5.4).
+    """Return the request's demands on caches; Pragma counts if there is no Cache-Control (RFC 9111 5.4).
 
-    A condition that only the origin can evaluate asks for the origin.
+    A condition that only the origin can evaluate demands validation.
     """
     lines = tuple([field for field in fields if field[0] in _DEMANDING])
     return _parse_demands(lines) if lines else NO_DEMANDS
@@ -261,12 +268,12 @@ _ASKING = frozenset({b"range", b"want-repr-digest"})
 
 
 def needs_content(request: RequestHead, reuse: Reuse) -> bool:
-    """Whether the answer has content; an export of none is never looked for."""
+    """Return whether the answer has content; an empty export is never looked up."""
     return not (reuse.is_unmodified or request.method == "HEAD" or reuse.export.head.length == 0)
 
 
 def choose_coding(request: RequestHead, reuse: Reuse, offered: tuple[bytes, ...]) -> bytes:
-    """The content coding in which the client gets the answer, of those `offered`; empty: as it is stored."""
+    """Return the content coding in which the client gets the answer, of those `offered`; empty for the stored form."""
     if not reuse.export.is_encodable or reuse.is_unmodified:
         return b""
     return choose_encoding(request.fields, offered) or b""
@@ -275,10 +282,10 @@ def choose_coding(request: RequestHead, reuse: Reuse, offered: tuple[bytes, ...]
 def build_reused(
     request: RequestHead, reuse: Reuse, content: bytes | StoredStream | None, now: int, coding: bytes = b""
 ) -> Response:
-    """The stored answer with its age, a 304 too: who freshens by it must know how old it is (RFC 9111 4, 5.1).
+    """Build the stored answer with its age, also on a 304.
 
-    `content` is encoded already where there is a `coding`, and empty where `needs_content` says so; None for a HEAD of
-    which nobody knows how long it would be encoded.
+    A client that freshens its copy by a 304 needs the age (RFC 9111 4, 5.1). `content` is already encoded if there is a
+    `coding`, and empty if `needs_content` says so; it is None for a HEAD whose encoded length is unknown.
     """
     head = reuse.export.head
     own = [(b"age", b"%d" % current_age(head, now)), (b"cache-status", build_cache_status_hit(reuse, now))]
@@ -295,9 +302,9 @@ def build_fetched(
     cache_status: bytes,
     coding: bytes = b"",
 ) -> Response:
-    """An answer that the backend has just given, all of it: as much as the client asked for and has not got.
+    """Build an answer that was just fetched whole: as much as the client asked for and does not have yet.
 
-    Age stays where `answer`, the backend's own head, has one: then it comes from a cache before the backend.
+    Age stays if `answer`, the backend's own head, has one: then it comes from a cache before the backend.
     """
     age = parse_age(field_values(answer.fields, b"age"))
     own = [*([] if age is None else [(b"age", b"%d" % age)]), (b"cache-status", cache_status)]
@@ -307,7 +314,7 @@ def build_fetched(
 
 
 def build_cache_status_hit(reuse: Reuse, now: int) -> bytes:
-    """Cache-Status (RFC 9211) of an answer from the cache; a stale one says why it is there."""
+    """Build Cache-Status (RFC 9211) for an answer from the cache; a stale one has its reason."""
     if reuse.collapsed:
         return f"gateway; fwd={reuse.collapsed}; collapsed".encode()
     ttl = (reuse.export.head.fresh_until - now) // 1000
@@ -315,18 +322,18 @@ def build_cache_status_hit(reuse: Reuse, now: int) -> bytes:
 
 
 def build_cache_status_forwarded(why: str, *, is_stored: bool, status: int | None = None, detail: str = "") -> bytes:
-    """Cache-Status of an answer that the backend was asked for; `status` is what it said where that is not told."""
+    """Build Cache-Status for an answer of the backend; `status` is the backend's if it is not passed on."""
     told = "" if status is None else f"; fwd-status={status}"
     stored = "; stored" if is_stored else ""
     return f"gateway; fwd={why}{told}{stored}{f'; detail={detail}' if detail else ''}".encode()
 
 
-def build_repr_digest(digest: bytes, fields: Fields, wanted: list[bytes]) -> list[Field]:
-    """Repr-Digest for who wants one (RFC 9530 3, 4), unless the answer has it among its `fields`.
+def build_repr_digest(digest: bytes, fields: Fields, preferences: list[bytes]) -> list[Field]:
+    """Build Repr-Digest for a client that wants it (RFC 9530 3, 4), unless the answer has it among its `fields`.
 
     `digest` is the SHA-256 of the representation that is sent, encoded or not, whatever part of it is sent.
     """
-    if parse_preferences(wanted).get("sha-256", 0) < 1 or field_values(fields, b"repr-digest"):
+    if parse_preferences(preferences).get("sha-256", 0) < 1 or field_values(fields, b"repr-digest"):
         return []
     return [(b"repr-digest", b"sha-256=:" + base64.b64encode(digest) + b":")]
 
@@ -339,7 +346,7 @@ def _build_whole_or_part(
         digest = (
             export.head.digest if not coding else hashlib.sha256(content).digest() if type(content) is bytes else b""
         )
-        if digest:  # of encoded content that is not at hand it is not known, and need not be told (RFC 9530 4)
+        if digest:  # it is unknown for encoded content that is not at hand, and optional (RFC 9530 4)
             own += build_repr_digest(digest, fields, field_values(request.fields, b"want-repr-digest"))
         part = None if coding else find_part(request, export.head)
         if part is not None:
@@ -354,7 +361,7 @@ def _encoded_fields(export: Export, coding: bytes, content: bytes | StoredStream
 
 
 def _build_part(export: Export, part: Part, content: bytes | StoredStream, own: list[Field]) -> Response:
-    """206 (Partial Content), or 416 (Range Not Satisfiable) with the length there is (RFC 9110 15.3.7, 15.5.17)."""
+    """Build a 206 (Partial Content), or a 416 (Range Not Satisfiable) with the length (RFC 9110 15.3.7, 15.5.17)."""
     length = export.head.length
     fields = [*without_fields(export.reply_fields, _LENGTH), *own]
     if part.last < part.first:

@@ -1,9 +1,9 @@
-"""What may be kept of an answer (RFC 9111 3), and as what.
+"""Decide whether an answer may be stored (RFC 9111 3), and in which form.
 
-Rule 1: everything that keeps an answer out of the cache is in `OBJECTIONS`, with the section that says so.
-Rule 2: what a backend forbids no rule of a policy allows. A rule gives lifetimes, and says that answers may be shared.
+Rule 1: everything that prevents storing an answer is in `OBJECTIONS`, with the section that says so.
+Rule 2: no rule of a policy allows what a backend forbids. A rule gives lifetimes, and says that answers may be shared.
 
-What a 304 (Not Modified) of the backend changes of a stored answer (RFC 9111 4.3.4, 3.2).
+This includes what a 304 (Not Modified) of the backend changes in a stored answer (RFC 9111 4.3.4, 3.2).
 """
 
 import hashlib
@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized
+from gateway.core.cache.backend_fields import read_selection
 from gateway.core.cache.freshness import (
     Directives,
     Lifetime,
@@ -22,7 +23,6 @@ from gateway.core.cache.freshness import (
 from gateway.core.cache.keys import is_cacheable
 from gateway.core.cache.model import StoredHead
 from gateway.core.cache.reuse import FOR_ORIGINS
-from gateway.core.cache.told import read_selection
 from gateway.core.http.content_coding import is_encodable
 from gateway.core.http.etags import choose_tag, weaken
 from gateway.core.http.fields import build_http_date, is_event_stream, parse_cache_control, parse_http_date, parse_list
@@ -44,15 +44,15 @@ MAXIMUM_EXPORT_BYTES = 8 * 1024 * 1024
 """Larger content streams through without being stored: a worker must be able to hold what it stores."""
 
 MAXIMUM_SHAPED_BYTES = 32 * 1024 * 1024
-"""Of documents that exports are made of, and of these: 20,000 texts in 30 languages are up to 24 MiB."""
+"""For documents and the exports made from them: 20,000 texts in 30 languages are up to 24 MiB."""
 SOURCE_TAG = b"gateway-source-etag"
-"""In the head of an export that was made of a document, the document's tag: by it is asked whether it is still good."""
+"""The field for the document's tag in the head of an export made from it, by which it is validated."""
 
 NEVER_STORED = frozenset(
     {
         b"age",
         b"cache-status",
-        b"content-length",  # written anew, as the backend may have framed its content otherwise
+        b"content-length",  # set for each answer, as the backend may have framed its content differently
         b"ratelimit",
         b"ratelimit-policy",
         b"retry-after",
@@ -67,14 +67,14 @@ UNDERSTOOD |= {412, 413, 414, 415, 417, 421, 422, 426, 429, 431, 451, 500, 501, 
 """Statuses whose caching is known here, for must-understand (RFC 9111 5.2.2.3): those of RFC 9110, 6585 and 7725."""
 
 OF_EACH_REQUEST = frozenset({b"*", b"x-request-id", PARENT_FIELD, STATE_FIELD, ASSERTION_FIELD})
-"""In Vary: no two requests tell the backend the same, so that what is stored could answer no other one."""
+"""Names in Vary by which all requests differ, so that a stored answer could match no other request."""
 
 NO_LIFETIME = Lifetime(0, 0, 0, may_be_stale=False, kept=0)
 _SHARING = frozenset({"public", "s-maxage", "must-revalidate"})
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """A request and the head of the backend's answer to it: what the objections are about."""
+    """A request and the head of the backend's answer to it, which objections are about."""
 
     rule: Rule
     request: RequestHead
@@ -115,7 +115,7 @@ def _is_for_one_client(it: Answered) -> bool:
 
 
 def _is_authorised_without_leave(it: Answered) -> bool:
-    """To a request with a credential, which no backend sees (RFC 9111 3.5)."""
+    """Return whether the request had a credential, which no backend sees, and nothing allows sharing (RFC 9111 3.5)."""
     has_credential = any(name in it.rule.policy.credential_fields for name, _ in it.request.fields)
     may_share = it.rule.cache is not None and it.rule.cache.may_share
     return has_credential and not may_share and it.directives.keys().isdisjoint(_SHARING)
@@ -135,32 +135,32 @@ OBJECTIONS: tuple[tuple[str, Callable[[Answered], bool]], ...] = (
     ("must-understand", _is_not_understood),  # 5.2.2.3
     ("client-no-store", _client_wants_it_unstored),  # 5.2.1.5
     ("no-store", _backend_wants_it_unstored),  # 5.2.2.5
-    ("precondition", _is_about_a_precondition),  # RFC 9110 15.5.13: about this request's If-Match, nobody else's
+    ("precondition", _is_about_a_precondition),  # RFC 9110 15.5.13: it is about this request's If-Match only
     ("private", _is_private),  # 5.2.2.7
-    ("event-stream", _may_have_no_end),  # 3: what is stored is complete
+    ("event-stream", _may_have_no_end),  # 3: only complete answers are stored
     ("set-cookie", _is_for_one_client),  # 7.3
     ("authorization", _is_authorised_without_leave),  # 3.5
     ("vary", _varies_by_request),  # 4.1
 )
 BROKEN_CODING = "content-encoding"
-"""What speaks against content that is not in the coding that it says it is in."""
+"""The objection to content that is not in the coding that it claims."""
 OF_ONE_REQUEST = frozenset({"method", "client-no-store", "precondition", "authorization"})
-"""Objections to one request's answer: what is stored for others may be as good as before."""
+"""Objections to one request's answer only: what is stored for others may still be good."""
 
 
 def maximum_bytes(rule: Rule) -> int:
-    """How long content may be that is stored."""
+    """Return the most bytes of content that are stored."""
     return MAXIMUM_EXPORT_BYTES if rule.variants is None and not rule.source else MAXIMUM_SHAPED_BYTES
 
 
 def streams_through(rule: Rule, head: ResponseHead) -> bool:
-    """Whether the content is never collected: a stream of events, or announced as longer than what is stored."""
+    """Return whether the content is never collected: it is a stream of events, or announced as too long to store."""
     length = field_value(head.fields, b"content-length") or b""
     return is_event_stream(head.fields) or (length.isdigit() and int(length) > maximum_bytes(rule))
 
 
 def find_objection(rule: Rule, request: RequestHead, head: ResponseHead, now: int) -> str | None:
-    """Why an answer must not be stored, or is of no use stored; None where it may. It needs no content for that."""
+    """Return why an answer must not be stored, or is not worth it, or None. It does not need the content."""
     answered = Answered(rule, request, head, directives_for_us(head.fields))
     for name, objects in OBJECTIONS:
         if objects(answered):
@@ -178,15 +178,15 @@ def make_head(
     now: int,
     stored: StoredHead | None = None,
 ) -> StoredHead:
-    """The head under which a complete answer is given and, unless there is an objection, stored.
+    """Build the head under which a complete answer is sent and, unless there is an objection, stored.
 
-    `now` is when its fetch began. Which tag it carries is the rule's to say (core/etags). `stored` is what was stored
-    before: where the content is still the same, so is its tag, and the content need not be parsed again.
+    `now` is when its fetch began. The rule determines its tag (core/http/etags.py). `stored` is the response stored
+    before: if the content is unchanged, so is its tag, and the content need not be parsed again.
     """
     rule, digest = admission.rule, hashlib.sha256(content).digest()
     tag = field_value(response.fields, b"etag") or b""
     if response.status == 200:
-        # A document's tag is of its bytes: by value it would take long, and the tags of its variants are theirs.
+        # A document's tag is made from its bytes: by value it would take long, and its variants have tags of their own.
         media_type = None if rule.source else field_value(response.fields, b"content-type")
         encodes = not rule.source and is_encodable(response.status, response.fields, len(content))
         made = _made_tag(stored, media_type) if stored is not None and stored.digest == digest else None
@@ -209,7 +209,7 @@ def build_head(
     length: int,
     now: int,
 ) -> StoredHead:
-    """The head of an answer that says `response`, of which `fields` are repeated, over the content with the digest."""
+    """Build the head to store for `response` and the content with this digest; answers repeat `fields`."""
     rule = admission.rule
     is_success = 200 <= response.status < 300  # preconditions are for these only (RFC 9110 13.2.1)
     lifetime = _measure(rule.cache, response, now) if rule.cache else NO_LIFETIME
@@ -233,7 +233,7 @@ def build_head(
 
 
 def keep_milliseconds(rule: Rule, response: ResponseHead, now: int) -> int:
-    """How long the answer is of any use: fresh, stale in one of the ways allowed, or to be asked about."""
+    """Return how long the answer is of any use: fresh, stale in an allowed way, or for validation."""
     return _measure(rule.cache, response, now).kept * 1000 if rule.cache else 0
 
 
@@ -242,37 +242,37 @@ def _measure(cache: CacheRule, head: ResponseHead, now: int) -> Lifetime:
 
 
 def _validators(fields: Fields) -> tuple[Field, ...]:
-    """The backend's own validators, as it is asked with them (RFC 9111 4.3.1)."""
+    """Return the backend's own validators as request fields (RFC 9111 4.3.1)."""
     own = ((b"if-none-match", b"etag"), (b"if-modified-since", b"last-modified"))
     pairs = ((b"if-none-match", SOURCE_TAG),) if field_value(fields, SOURCE_TAG) else own
     return tuple((asked, value) for asked, name in pairs if (value := field_value(fields, name)))
 
 
 def _made_tag(stored: StoredHead, media_type: bytes | None) -> bytes | None:
-    """The tag that was made of what is stored, taken for the same type; None where it is a backend's own."""
+    """Return the tag that was made from the stored content for the same type, or None if it is a backend's own."""
     own = field_value(stored.fields, b"etag")
     is_made = stored.tag and (own is None or weaken(own) != weaken(stored.tag))
     return stored.tag if is_made and field_value(stored.fields, b"content-type") == media_type else None
 
 
 def _varying_names(rule: Rule, fields: Fields) -> list[bytes]:
-    """The names in Vary, once each and in order, of fields that are passed on.
+    """Return the names in Vary, once each and sorted, of fields that are passed on.
 
-    Credentials are not. Accept-Encoding is the same for all: every backend is asked for content as it is, so what it
-    would answer another client is what it has answered this one, even where it encodes all the same.
+    Credentials are not. Accept-Encoding is the same for all: every backend is asked for plain content, so its answer to
+    this client is its answer to any other, even if it encodes nevertheless.
     """
     own = {b"accept-encoding", *rule.policy.credential_fields}
     return sorted(set(parse_list(field_values(fields, b"vary"))) - own)
 
 
 NOT_UPDATED = frozenset({b"content-encoding", b"content-length", b"content-md5", b"content-range", b"etag"})
-"""What belongs to the content that is stored: a 304 has none of its own."""
+"""Fields of the stored content, which a 304 does not change."""
 
 
 def freshened(stored: StoredHead, answer: ResponseHead, now: int) -> ResponseHead:
-    """The stored answer as the 304 has it now: its fields replace those of the same name.
+    """Return the stored answer's head updated by a 304: its fields replace those of the same name.
 
-    A 304 without a Date was made `now` (RFC 9110 6.6.1): with the old Date the answer would be old again at once.
+    A 304 without a Date was made `now` (RFC 9110 6.6.1): with the old Date, the answer would be stale again at once.
     """
     new = without_fields(end_to_end_fields(answer.fields), NOT_UPDATED)
     if field_value(new, b"date") is None:
@@ -284,6 +284,6 @@ def freshened(stored: StoredHead, answer: ResponseHead, now: int) -> ResponseHea
 def freshen_head(
     admission: Authorized, request: RequestHead, stored: StoredHead, response: ResponseHead, now: int
 ) -> StoredHead:
-    """The head of what `freshened` gave; `now` is when the backend was asked."""
+    """Build the head from what `freshened` returned; `now` is when the backend was asked."""
     fields: Fields = without_fields(response.fields, NEVER_STORED - {b"content-length"})
     return build_head(admission, request, response, fields, stored.tag, stored.digest, stored.length, now)

@@ -1,8 +1,8 @@
-"""What the gateway asserts to a backend, signed: who asks, and for what (a JWT, RFC 7519, with EdDSA, RFC 8037).
+"""Assertions of the gateway to a backend, signed: who asks, and for what (a JWT, RFC 7519, with EdDSA, RFC 8037).
 
-Rule 1: an assertion is for one request: its id is in it, its method, and its path as the backend gets it.
-Rule 2: it is told where the policy's backend asks for one, and of authenticated tokens only. Of nobody nothing is said.
-Rule 3: a backend that is to get one gets no request without it.
+Rule 1: an assertion is for one request: it has the request's id, its method, and its path as the backend gets it.
+Rule 2: it is sent only if the policy's backend asks for one, and only about authenticated tokens.
+Rule 3: a backend that asks for assertions gets no request of a token without one.
 """
 
 import hashlib
@@ -11,25 +11,24 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.core.admission.decision import effective_scopes
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized, effective_scopes
 from gateway.core.http.messages import Field, RequestHead
 from gateway.core.tokens.text import token_id
 from gateway.core.upstream.client_fields import ASSERTION_FIELD
 from gateway.core.upstream.forwarding import rewrite_target
 
 LIFETIME_SECONDS = 30
-"""Backends look when a request comes in, so it has to outlast the way there and clocks that differ."""
+"""Seconds of validity. Backends check as a request arrives, so this must exceed transit times and clock differences."""
 ALGORITHM = "EdDSA"
-"""With Ed25519 (RFC 8037 3.1). RFC 9864 would have it called Ed25519; verifiers know this name."""
+"""The algorithm, with Ed25519 (RFC 8037 3.1). RFC 9864 would call it Ed25519; verifiers know this name."""
 
 
 class Issuer(msgspec.Struct, frozen=True):
-    """In whose name assertions are made, and how they are signed."""
+    """The name in which assertions are made, and the function that signs them."""
 
     name: str
     sign: Callable[[bytes], bytes]
-    """The claims in JSON to a JWS in its compact form (RFC 7515 3.1)."""
+    """Turns the claims in JSON into a JWS in compact form (RFC 7515 3.1)."""
 
 
 class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -44,7 +43,7 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     """The request's id, as X-Request-Id has it."""
     htm: str
     path: str
-    """Of the request as the backend gets it, before the path of its own URL: rewritten, percent-encoded, no query."""
+    """The path as the backend gets it, before the path of its own URL: rewritten, percent-encoded, without a query."""
     policy: str
     aud: str = ""
     scope: str = ""
@@ -54,7 +53,7 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PublicKey(msgspec.Struct, frozen=True):
-    """What verifies assertions: a JSON Web Key (RFC 7517, 8037 2)."""
+    """A public key that verifies assertions: a JSON Web Key (RFC 7517, 8037 2)."""
 
     x: str
     """The key itself, base64url without padding."""
@@ -66,8 +65,8 @@ class PublicKey(msgspec.Struct, frozen=True):
 
 
 def build_claims(issuer: str, request: RequestHead, admission: Authorized, target: str) -> Claims | None:
-    """What is asserted of a request for `target`; None where nobody asks, or the backend wants no assertion."""
-    policy, record = admission.rule.policy, admission.record
+    """Return the claims about a request for `target`, or None if it has no token or the backend wants no assertion."""
+    policy, record = admission.rule.policy, admission.facts.record
     if policy.upstream.audience is None or record is None:
         return None
     now = int(request.received_at)
@@ -88,7 +87,10 @@ def build_claims(issuer: str, request: RequestHead, admission: Authorized, targe
 
 
 def build_assertion(issuer: Issuer | None, request: RequestHead, admission: Authorized, target: str) -> list[Field]:
-    """The field line for a request whose `target` is not rewritten any more; none where nothing is to be asserted."""
+    """Return the assertion's field for a request whose `target` is rewritten already; empty if nothing is asserted.
+
+    Raise ValueError if the policy wants assertions and there is no key to sign them with.
+    """
     claims = build_claims(issuer.name if issuer else "", request, admission, target)
     if claims is None:
         return []
@@ -98,12 +100,12 @@ def build_assertion(issuer: Issuer | None, request: RequestHead, admission: Auth
 
 
 def rewritten(admission: Authorized, target: str) -> str:
-    """The target as the policy's backend gets it."""
+    """Return the target as the policy's backend gets it."""
     rewrite = admission.rule.policy.upstream.rewrite
     return target if rewrite is None else rewrite_target(target, rewrite)
 
 
 def thumbprint(x: str, kty: str = "OKP", crv: str = "Ed25519") -> str:
-    """The name of a key by what it is (RFC 7638 3, RFC 8037 2): required members, sorted, nothing between them."""
+    """Return the thumbprint that names a key (RFC 7638 3, RFC 8037 2): required members, sorted, without spaces."""
     text = f'{{"crv":"{crv}","kty":"{kty}","x":"{x}"}}'
     return urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()

@@ -1,10 +1,10 @@
-"""The client's address: the connection's other end, or what proxies say that are trusted to say it.
+"""Find the client's address: the connection's other end, or what trusted proxies say.
 
-X-Forwarded-For grows to the right, one entry a proxy, and so does Forwarded. They are read from there, as long as the
-one who wrote an entry is trusted: what stands further left can have been made up by the client. Only one of the two is
-read, the one that the trusted proxies write: the other would be the client's own.
+X-Forwarded-For grows to the right by one entry for each proxy, and so does Forwarded. Both are read from the right, as
+long as the writer of an entry is trusted: the client may have made up what is further left. Only the field that the
+trusted proxies write is read, because the other one would be the client's own.
 
-The Forwarded field (RFC 7239): through whose hands a request came, each proxy telling of the one before it.
+In the Forwarded field (RFC 7239), each proxy describes the sender from which it got the request.
 """
 
 import functools
@@ -18,7 +18,7 @@ import msgspec
 from gateway.core.http.messages import Fields, field_values
 
 BY = "_gateway"
-"""Our name in it, an obfuscated identifier (6.3): the backend need not know our address."""
+"""The gateway's name in Forwarded, an obfuscated identifier (6.3): the backend need not know its address."""
 
 # forwarded-pair = token "=" ( token / quoted-string ), 4
 _PAIR = re.compile(
@@ -29,15 +29,15 @@ _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[A-Za-
 
 
 class Hop(msgspec.Struct, frozen=True):
-    """What one proxy says of the request that it got: empty where it says nothing."""
+    """One proxy's report about the sender of its request; a field is empty if the proxy does not report it."""
 
     address: str = ""
-    """Of the one that it got it from; empty too where that is hidden (`unknown`, `_secret`)."""
+    """The sender's address; empty also if it is hidden (`unknown`, `_secret`)."""
     scheme: str = ""
 
 
 def parse_forwarded(values: Sequence[bytes]) -> list[Hop]:
-    """The hops of all lines, the nearest last; none where the field is malformed."""
+    """Return the hops of all lines, the nearest last; empty if the field is malformed."""
     text, hops, position = b",".join(values).decode("latin-1"), list[Hop](), 0
     said: dict[str, str] = {}
     while position < len(text):
@@ -57,9 +57,9 @@ def parse_forwarded(values: Sequence[bytes]) -> list[Hop]:
 
 
 def build_forwarded(addresses: Sequence[str], host: str, scheme: str) -> bytes:
-    """The value of Forwarded for a backend; `addresses` are the client's and its trusted proxies', the nearest last.
+    """Build the Forwarded field for a backend. `addresses` are the client's and its trusted proxies', the nearest last.
 
-    What is known of the request as the client made it stands with the client.
+    The host and the scheme of the client's own request stand with the client.
     """
     elements = [f"for={_node(address)}" for address in addresses]
     elements[0] += f";host={_quote(host)};proto={scheme}" if host else f";proto={scheme}"
@@ -73,7 +73,7 @@ def _address(node: str) -> str:
 
 
 def _node(address: str) -> str:
-    """A node of 6: IPv6 addresses are quoted, and what is no address is not told."""
+    """Return a node (RFC 7239 6): IPv6 addresses are quoted, and what is no address becomes `unknown`."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -82,42 +82,43 @@ def _node(address: str) -> str:
 
 
 def _quote(host: str) -> str:
-    """A Host, which may have a colon and what else no token has; it has no quotes (fields.parse_host)."""
+    """Quote a host, which may have a colon or others that no token has, but no quotes (fields.parse_host)."""
     return f'"{host}"'
 
 
 Networks: TypeAlias = frozenset[ipaddress.IPv4Network | ipaddress.IPv6Network | str]
-"""Networks, and LOCAL if clients on a Unix socket are meant too.
+"""Networks, and LOCAL if clients on a Unix socket are included.
 
-A set that knows its hash: what is remembered by it is found at once."""
+A frozenset keeps its hash, so results cached by it are found at once.
+"""
 
 ForwardingField: TypeAlias = Literal["x-forwarded-for", "forwarded"]
-"""Where trusted proxies tell whose request it is; with the first goes X-Forwarded-Proto."""
+"""The field in which trusted proxies report the client; X-Forwarded-Proto belongs to the first."""
 SCHEMES: Mapping[str, str] = {"http": "http", "https": "https"}
 
 MAXIMUM_REMEMBERED = 128
-"""Characters of what is remembered: what clients send must not fill the memory."""
+"""The longest input, in characters, whose result is cached: clients must not fill the memory."""
 
 LOCAL = "unix:"
-"""In the place of an address, of a client on a Unix socket of this machine: as nginx writes it."""
+"""Stands for the address of a client on a Unix socket of this machine, as nginx writes it."""
 LOCAL_NAME = "unix"
-"""How LOCAL stands among trusted networks."""
+"""The name of LOCAL in the setting of trusted networks."""
 
 CLIENT_PREFIX_LENGTHS = {4: 32, 6: 64}
-"""Bits of an address that tell clients apart: whoever has one IPv6 address has the whole /64 around it."""
+"""Bits of an address that identify a client: whoever has one IPv6 address has the whole /64 around it."""
 
 
 def parse_networks(text: str) -> Networks:
     """Return the networks of "10.0.0.0/8 fd00::/8 unix", separated by spaces or commas.
 
-    ValueError names the one that is none.
+    Raise ValueError that names the item which is no network.
     """
     items = text.replace(",", " ").split()
     return frozenset(LOCAL if item == LOCAL_NAME else ipaddress.ip_network(item) for item in items)
 
 
 def is_trusted(address: str, trusted: Networks) -> bool:
-    """Whether the address lies in one of the networks."""
+    """Return whether the address lies in one of the networks."""
     return bool(trusted) and len(address) <= MAXIMUM_REMEMBERED and _lies_in(address, trusted)
 
 
@@ -128,24 +129,24 @@ def plain_address(address: str) -> str:
 
 
 class TrustedProxies(msgspec.Struct, frozen=True):
-    """Whose word is taken for where a request comes from, and where they say it."""
+    """The proxies that are trusted to report the client, and the field in which they do."""
 
     networks: Networks = frozenset()
     field: ForwardingField = "x-forwarded-for"
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a request comes from, as far as it is known."""
+    """The origin of a request, as far as it is known."""
 
     client: str
     scheme: str
     forwarded_for: str
-    """The addresses it came through, separated by commas; the connection's other end is the last."""
+    """The addresses that it came through, separated by commas; the connection's other end is the last."""
 
 
 def find_origin(fields: Fields, peer: str, scheme: str, trusted: TrustedProxies) -> Origin:
-    """Where a request comes from that reached us from `peer` by `scheme`."""
-    if not is_trusted(peer, trusted.networks):
+    """Return the origin of a request that arrived from `peer` by `scheme`."""
+    if not trusted.networks or not is_trusted(peer, trusted.networks):
         return Origin(peer, scheme, peer)
     if trusted.field == "x-forwarded-for":
         entries = field_values(fields, b"x-forwarded-for")
@@ -162,7 +163,7 @@ def find_origin(fields: Fields, peer: str, scheme: str, trusted: TrustedProxies)
 
 
 def names_client(fields: Fields, field: ForwardingField) -> bool:
-    """Whether the proxy nearest to us says whose request it is: the last entry is its own, and must be an address."""
+    """Return whether the nearest proxy reports the client: its own entry is the last, and must be an address."""
     values = field_values(fields, field.encode())
     if field == "x-forwarded-for":
         return _parse(b",".join(values).rpartition(b",")[2].decode("latin-1").strip()) is not None
@@ -171,14 +172,14 @@ def names_client(fields: Fields, field: ForwardingField) -> bool:
 
 
 def believed_addresses(forwarded_for: str, client: str) -> list[str]:
-    """The end of X-Forwarded-For that begins with the client: what stands before it, the client can have made up."""
+    """Return the end of X-Forwarded-For from the client on: the client may have made up what stands before."""
     addresses = [entry.strip() for entry in forwarded_for.split(",")]
     first = max((index for index, address in enumerate(addresses) if _is(address, client)), default=len(addresses) - 1)
     return addresses[first:]
 
 
 def client_address(peer: str, forwarded_for: Sequence[bytes], trusted: Networks) -> str:
-    """The first address from the right that is not a trusted proxy's own; the last readable one where all are."""
+    """Return the first address from the right that is no trusted proxy's; the last readable one if all are."""
     text = forwarded_for[0] if len(forwarded_for) == 1 else b",".join(forwarded_for)
     return _find_client(peer, text, trusted) if len(text) <= MAXIMUM_REMEMBERED else _read_client(peer, text, trusted)
 
@@ -195,12 +196,12 @@ def _read_client(peer: str, forwarded_for: bytes, trusted: Networks) -> str:
 
 
 _find_client = functools.lru_cache(maxsize=4096)(_read_client)
-"""The same, remembered: clients come again and again."""
+"""_read_client with a cache: the same clients come again and again."""
 
 
 @functools.lru_cache(maxsize=4096)
 def client_network(address: str) -> str:
-    """What failures are counted by: the address, or the /64 of an IPv6 address."""
+    """Return what failures are counted by: the address, or the /64 of an IPv6 address."""
     parsed = _parse(address)
     if parsed is None:
         return address

@@ -1,6 +1,7 @@
 """Content codings (RFC 9110 8.4.1): what is worth encoding, which coding a client gets, and the head that goes with it.
 
-Rule: who cannot be understood gets the content as it is. Codings are named as in the fields, in lower-case bytes.
+Rule: a client whose Accept-Encoding is malformed gets plain content. Codings are named as in the fields, in lower-case
+bytes.
 """
 
 import functools
@@ -11,14 +12,14 @@ from gateway.core.http.fields import EVENT_STREAM, parse_cache_control, parse_li
 from gateway.core.http.messages import Field, Fields, field_value, field_values, without_fields
 
 IDENTITY = b"identity"
-"""The content as it is (RFC 9110 12.5.3). Never a value of Content-Encoding."""
+"""The coding of plain content (RFC 9110 12.5.3). It is never a value of Content-Encoding."""
 KNOWN = frozenset({b"br", b"gzip", b"zstd"})
-"""Those of adapters/encodings."""
+"""The codings of adapters/encodings."""
 ALIASES = {b"x-gzip": b"gzip"}
-"""RFC 9110 8.4.1.3."""
+"""The other names of codings (RFC 9110 8.4.1.3)."""
 
 MINIMUM_BYTES = 512
-"""Smaller content fits into one packet with its head either way."""
+"""The least content that is encoded; smaller content fits into one packet with its head either way."""
 ENCODABLE_SUBTYPES = frozenset(
     {
         b"graphql",
@@ -35,18 +36,21 @@ ENCODABLE_SUBTYPES = frozenset(
         b"yaml",
     }
 )
-"""Of application/*, beside text/* and all that ends in one of ENCODABLE_SUFFIXES. What is not here is taken as
-compressed already, as images, archives, fonts and office documents are: a second time costs, and gains nothing."""
+"""Subtypes of application/* that are encoded, beside text/* and the suffixes ENCODABLE_SUFFIXES.
+
+All others count as compressed already, as images, archives, fonts and office documents are: encoding them again costs
+time and gains nothing.
+"""
 ENCODABLE_SUFFIXES = (b"+json", b"+xml", b"+yaml")
 """Structured syntax suffixes (RFC 6838 4.2.8); image/svg+xml is one."""
 
 OF_IDENTITY_ONLY = frozenset(
     {b"accept-ranges", b"content-digest", b"content-length", b"content-md5", b"digest", b"repr-digest"}
 )
-"""Fields about the bytes as they were. Digests are of the encoded bytes (RFC 9530 2, 3), ranges too (RFC 9110 14.2)."""
+"""Fields about the plain bytes. Digests are of the encoded bytes (RFC 9530 2, 3), ranges too (RFC 9110 14.2)."""
 
 MAXIMUM_LENGTH = 256
-"""Of an Accept-Encoding that is read. Browsers send some 25 bytes."""
+"""The longest Accept-Encoding that is read. Browsers send some 25 bytes."""
 # codings [ weight ], RFC 9110 12.5.3; qvalue = ( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] ), 12.4.2
 _PREFERENCE = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:[ \t]*;[ \t]*[Qq]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?", re.ASCII
@@ -55,9 +59,9 @@ _PREFERENCE = re.compile(
 
 @functools.lru_cache(maxsize=1024)
 def parse_accept_encoding(value: bytes) -> dict[bytes, int] | None:
-    """Each coding of Accept-Encoding (RFC 9110 12.5.3) with its weight in thousandths; None where it is malformed.
+    """Return each coding of Accept-Encoding (RFC 9110 12.5.3) with its weight in thousandths; None if it is malformed.
 
-    Of a coding named twice the first counts.
+    If a coding is named twice, the first counts.
     """
     if len(value) > MAXIMUM_LENGTH:
         return None
@@ -74,10 +78,10 @@ def parse_accept_encoding(value: bytes) -> dict[bytes, int] | None:
 
 
 def choose_encoding(request_fields: Fields, offered: tuple[bytes, ...]) -> bytes | None:
-    """The coding in which the client gets encodable content, of those `offered`, the best first; None: as it is.
+    """Return the coding in which the client gets encodable content, of those `offered`, or None for plain content.
 
-    The client's weights count, and where they are equal the order of `offered`. Ranges are of the content as it is, and
-    no-transform (RFC 9111 5.2.1.6) asks for it.
+    The client's weights count first, then the order of `offered`, the best first. A range request gets plain content,
+    and so does one with no-transform (RFC 9111 5.2.1.6).
     """
     value = b""
     for name, part in request_fields:  # once for all three: this is on the way of every answer with content
@@ -89,9 +93,9 @@ def choose_encoding(request_fields: Fields, offered: tuple[bytes, ...]) -> bytes
 
 
 def is_encodable(status: int, response_fields: Fields, length: int) -> bool:
-    """Whether a response with `length` bytes of content as it is may be sent encoded, and gains by it.
+    """Return whether a response with `length` bytes of plain content may be sent encoded, and gains by it.
 
-    Where it may, its answers carry one weak tag and Vary names Accept-Encoding, also on those that are not encoded.
+    If so, all its answers carry one weak tag, and Vary names Accept-Encoding, also on those that are not encoded.
     """
     media_type = parse_media_type(field_value(response_fields, b"content-type"))
     return (
@@ -105,29 +109,32 @@ def is_encodable(status: int, response_fields: Fields, length: int) -> bool:
 
 
 def find_coding(fields: Fields) -> bytes:
-    """The coding that content came in (RFC 9110 8.4); empty: as it is. Several are one that nobody knows."""
+    """Return the coding of the content (RFC 9110 8.4), empty for plain content. Several count as one unknown coding."""
     named = parse_list(field_values(fields, b"content-encoding"))
     return b", ".join(ALIASES.get(coding, coding) for coding in named if coding != IDENTITY)
 
 
 def is_decodable(fields: Fields) -> bool:
-    """Whether a response whose backend was asked for it as it is, and encoded it, is taken out of its coding here.
+    """Return whether the gateway decodes a response that the backend encoded although it was asked for plain content.
 
-    Text is: else all clients would get what one of them may not accept (RFC 9110 12.5.3). An archive that is said to be
-    encoded is one more often than not.
+    It decodes text: otherwise all clients would get a coding that one of them may not accept (RFC 9110 12.5.3). An
+    archive that is labelled as encoded is usually just an archive.
     """
     media_type = parse_media_type(field_value(fields, b"content-type"))
     return find_coding(fields) in KNOWN and _is_compressible(media_type) and not _forbids_transforming(fields)
 
 
 def build_decoded_fields(fields: Fields) -> list[Field]:
-    """The fields of a response whose content was taken out of its coding: a strong tag was of the encoded bytes."""
+    """Return the fields of a response whose content was decoded.
+
+    A strong tag is weakened: it was of the encoded bytes.
+    """
     kept = without_fields(fields, OF_IDENTITY_ONLY | {b"content-encoding"})
     return [(name, weaken(value) if name == b"etag" else value) for name, value in kept]
 
 
 def build_encoded_fields(fields: Fields, coding: bytes, length: int) -> list[Field]:
-    """The fields of a response whose content was encoded to `length` bytes; digests are left to who has the bytes."""
+    """Return the fields of a response whose content was encoded to `length` bytes; digests are left out."""
     return [
         *without_fields(fields, OF_IDENTITY_ONLY),
         (b"content-encoding", coding),
@@ -136,7 +143,7 @@ def build_encoded_fields(fields: Fields, coding: bytes, length: int) -> list[Fie
 
 
 def add_vary_by_encoding(fields: Fields) -> list[Field]:
-    """The fields with Accept-Encoding in Vary (RFC 9110 12.5.5), once, and nothing else changed."""
+    """Return the fields with Accept-Encoding in Vary (RFC 9110 12.5.5) once, and nothing else changed."""
     varying = parse_list(field_values(fields, b"vary"))
     if b"accept-encoding" in varying or b"*" in varying:
         return list(fields)

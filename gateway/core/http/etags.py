@@ -1,32 +1,26 @@
-"""Entity tags made from content, and which tag an answer carries.
+"""Entity tags (RFC 9110 8.8.3): made from what content means, chosen between the backend's and ours, compared.
 
-They are weak: one tag stands for the same content in any encoding. They depend on the content alone, so every token,
-worker and node makes the same one, also after a restart.
+Tags made here are weak: one tag stands for the same content in any encoding. They depend on the content alone, so every
+token, worker and node makes the same one, also after a restart.
 
-JSON by value: one spelling for all that reads the same, whatever its key order, blanks, escapes or numbers.
+JSON is compared by value: one canonical form for all texts that read the same, whatever their key order, white space,
+escapes or numbers. Rule: nothing is merged that a reader could tell apart. Numbers keep every digit. Content without a
+single value (a key given twice, malformed text), or nested too deeply, has no canonical form and is compared by bytes.
 
-Rule: nothing is merged that a reader could tell apart. Numbers keep every digit. What has no single value (a key given
-twice, malformed text) or is nested too deeply has no canonical form: it is compared byte for byte.
+CSV (RFC 4180) can ignore columns, and text can ignore lines. With ignored columns, a CSV file is compared by value:
+optional quotes and the kind of line break do not matter then. Without, the rest is compared by bytes.
 
-CSV (RFC 4180) without some columns, and texts without some lines.
+XML can ignore elements and attributes, and is then compared as its parser reads it. As in Canonical XML, the order of
+attributes, character references, CDATA sections and comments do not matter; white space between elements and namespace
+prefixes do. A document with a DOCTYPE is never parsed, because its entities could grow without end.
 
-With columns to ignore, a CSV file is compared by value: quotes that need not be there and the kind of line break do not
-matter then. Without, what is left of it is compared byte for byte.
+What a tag ignores is written as in policy files, one text for each:
 
-XML without some elements and attributes, as its parser reads it.
-
-As in Canonical XML, the order of attributes, character references, CDATA sections and comments do not matter; blanks
-between elements and namespace prefixes do. A document with a DOCTYPE is never parsed: its entities grow without end.
-
-What a tag does not depend on, in the notation of policy files: one text for each thing to ignore.
-
-/generatedAt, /items/*/seen    what a JSON pointer (RFC 6901) leads to
-column:Exported at             the column of a CSV file by its name in the header row
-line:#                         lines of a CSV file or another text that begin so
-element:generated              XML elements of that name, with all that is in them
-attribute:date                 XML attributes of that name, wherever they stand
-
-Entity tags (RFC 9110 8.8.3): made from what content means, chosen between the backend's and ours, compared.
+    /generatedAt, /items/*/seen    what a JSON pointer (RFC 6901) leads to
+    column:Exported at             the column of a CSV file by its name in the header row
+    line:#                         lines of a CSV file or another text that begin so
+    element:generated              XML elements of that name, with all that is in them
+    attribute:date                 XML attributes of that name, wherever they stand
 """
 
 import base64
@@ -44,20 +38,20 @@ from gateway.core.http.fields import is_entity_tag, parse_entity_tags, parse_med
 from gateway.core.tokens.text import BYTE_ORDER_MARK
 
 MAXIMUM_DEPTH = 256
-"""Levels of nesting. Far below the interpreter's own limit, which depends on who is calling."""
+"""Levels of nesting. This is far below the interpreter's own limit, which depends on the caller."""
 EVERY_ITEM = "*"
 """In a pointer, all items of an array. RFC 6901 gives it no meaning there; in an object it is a name like any other."""
 
 _FLOAT_DIGITS = 15
-"""Decimal digits that a double keeps apart, whatever they are."""
+"""Decimal digits that a double always keeps apart."""
 _FLOAT_EXPONENT = 300
 _INTEGER_DIGITS = 64
-"""Up to here 1e3 is the same as 1000. Beyond, writing it out would let a few bytes become gigabytes."""
+"""Up to this many digits, 1e3 equals 1000. Beyond, writing it out would let a few bytes become gigabytes."""
 _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
 def _exact_number(text: str) -> int | float | Decimal:
-    """The number that a literal with fraction or exponent stands for, in the one type that its value has here."""
+    """Return the number for a literal with fraction or exponent, in the one type that its value has here."""
     if len(text) <= _FLOAT_DIGITS + 1 and "e" not in text and "E" not in text:
         short = float(text)
         return int(short) if short.is_integer() else short
@@ -73,9 +67,9 @@ _encoder = msgspec.json.Encoder(order="deterministic", decimal_format="number")
 
 
 def canonical_json(content: bytes, pointers: tuple[tuple[str, ...], ...]) -> bytes | None:
-    """The canonical form without what the pointers lead to; None where there is none.
+    """Return the canonical form without what the pointers lead to, or None if there is none.
 
-    A byte order mark stays: not every reader passes over it (RFC 8259 8.1).
+    A byte order mark stays: not every reader ignores it (RFC 8259 8.1).
     """
     mark = BYTE_ORDER_MARK if content.startswith(BYTE_ORDER_MARK) else b""
     content = content[len(mark) :]
@@ -94,15 +88,18 @@ def canonical_json(content: bytes, pointers: tuple[tuple[str, ...], ...]) -> byt
 
 
 def _count_quotes(content: bytes) -> int:
-    """Quotation marks in a JSON text, however escaped. A key given twice is read once: marks are then missing."""
+    """Count the quotation marks in a JSON text, however escaped.
+
+    A key given twice is read once, so marks are missing then.
+    """
     if rb"\u0022" not in content:
         return content.count(b'"')
-    plain = content.replace(rb"\\", b"")  # what is left after a backslash is escaped by it
+    plain = content.replace(rb"\\", b"")  # a backslash that is left escapes the character after it
     return plain.count(b'"') + plain.count(rb"\u0022")
 
 
 def _is_deep(value: Any, content: bytes) -> bool:
-    """Whether the value is nested deeper than MAXIMUM_DEPTH."""
+    """Return whether the value is nested deeper than MAXIMUM_DEPTH."""
     if content.count(b"[") + content.count(b"{") <= MAXIMUM_DEPTH:
         return False
     level = [value]
@@ -119,7 +116,7 @@ def _is_deep(value: Any, content: bytes) -> bool:
 
 
 def _remove(value: Any, pointer: tuple[str, ...]) -> None:
-    """Takes out what the pointer leads to: a member is gone, an item of an array becomes null and keeps its place."""
+    """Remove what the pointer leads to: a member is deleted, an item of an array becomes null and keeps its place."""
     *way, last = pointer
     reached = [value]
     for segment in way:
@@ -133,7 +130,7 @@ def _remove(value: Any, pointer: tuple[str, ...]) -> None:
 
 
 def _keys(container: Any, segment: str) -> list[Any]:
-    """The keys or indexes of the container that a segment names: none where it has no such thing."""
+    """Return the keys or indexes of the container that a segment names; empty if it has none."""
     if type(container) is dict:
         return [segment] if segment in container else []
     if type(container) is not list:
@@ -146,7 +143,7 @@ def _keys(container: Any, segment: str) -> list[Any]:
 
 
 SEPARATORS = ",;\t"
-"""The first one with which the header row has an ignored column is the file's."""
+"""The file's separator is the first of these with which the header row has an ignored column."""
 
 
 _SAID_SEPARATOR = re.compile(r'"?sep=([^"\r\n])"?[\r\n]*')
@@ -154,7 +151,7 @@ _SAID_SEPARATOR = re.compile(r'"?sep=([^"\r\n])"?[\r\n]*')
 
 
 def without_lines(content: bytes, beginnings: tuple[bytes, ...], *, is_csv: bool) -> list[bytes]:
-    """The lines that begin with none of `beginnings`; in CSV a line inside of a quoted value is no line of its own."""
+    """Return the lines that begin with none of `beginnings`; a CSV line break inside quotes starts no new line."""
     kept = []
     is_quoted = False
     for line in content.removeprefix(BYTE_ORDER_MARK).splitlines(keepends=True):
@@ -165,8 +162,8 @@ def without_lines(content: bytes, beginnings: tuple[bytes, ...], *, is_csv: bool
 
 
 def canonical_rows(lines: Iterable[bytes], columns: frozenset[str]) -> bytes | None:
-    """The values of all rows without `columns`; None where the header row has none of them, or it is not CSV."""
-    # Latin-1 keeps every byte apart in whatever encoding; only names have to be looked for in UTF-8.
+    """Return the values of all rows without `columns`; None if the header row has none of them, or it is not CSV."""
+    # Latin-1 preserves every byte, whatever the encoding; only names have to be looked for in UTF-8.
     text = [line.decode("latin-1") for line in lines]
     names = {name.encode().decode("latin-1") for name in columns}
     said = _SAID_SEPARATOR.fullmatch(text[0]) if text else None
@@ -183,7 +180,7 @@ def canonical_rows(lines: Iterable[bytes], columns: frozenset[str]) -> bytes | N
 
 
 def _rows_without(text: list[str], names: set[str], separator: str) -> Iterator[list[str]]:
-    """The rows without the named columns; none at all where the header row has none of them."""
+    """Yield the rows without the named columns; none at all if the header row has none of them."""
     reader = csv.reader(text, delimiter=separator, strict=True)
     header = next(reader, [])
     ignored = [index for index, name in enumerate(header) if name.strip() in names]
@@ -200,7 +197,7 @@ Event = tuple[str, ...] | str | None
 
 
 def canonical_xml(content: bytes, elements: frozenset[str], attributes: frozenset[str]) -> bytes | None:
-    """What the parser meets but for the ignored; None where the document is malformed or has a DOCTYPE."""
+    """Return what the parser reads except what is ignored; None if the document is malformed or has a DOCTYPE."""
     if b"<!DOCTYPE" in content or b"\0" in content:  # expat takes no encoding in which this is spelt otherwise
         return None
     reading = _Reading(elements, attributes)
@@ -212,7 +209,7 @@ def canonical_xml(content: bytes, elements: frozenset[str], attributes: frozense
 
 
 class _Reading:
-    """One document on its way through the parser."""
+    """The state of parsing one document."""
 
     def __init__(self, elements: frozenset[str], attributes: frozenset[str]) -> None:
         self.events: list[Event] = []
@@ -254,19 +251,19 @@ class _Reading:
             self.events.append(("?", target, text))
 
     def _end_text(self) -> None:
-        """Pieces of text are one, wherever the parser happened to cut them."""
+        """Join pieces of text into one event, wherever the parser happened to cut them."""
         if self._text:
             self.events.append("".join(self._text))
             self._text.clear()
 
 
 def _name_test(names: frozenset[str]) -> Callable[[str], bool]:
-    """Whether a name is among `names`, with its prefix or, under a name without one, with any."""
+    """Return a test for names that are among `names`; a name there without a prefix matches any prefix."""
     return lambda name: name in names or name.rpartition(":")[2] in names
 
 
 KINDS = ("column", "line", "element", "attribute")
-"""What stands before the colon. A JSON pointer has none: it begins with a slash."""
+"""The words before the colon. A JSON pointer has none: it begins with a slash."""
 
 # reference-token = *( unescaped / escaped ), escaped = "~" ( "0" / "1" ), RFC 6901 3
 _BAD_ESCAPE = re.compile(r"~(?![01])")
@@ -275,10 +272,10 @@ _XML_NAME = re.compile(r"[^\s<>&\"'/=:]+(?::[^\s<>&\"'/=:]+)?")
 
 
 class TagRule(msgspec.Struct, frozen=True):
-    """How a rule's tags are made."""
+    """The rule by which tags are made."""
 
     replaces: bool = False
-    """Whether the content's tag takes the place of one that the backend sent."""
+    """Whether the content's tag replaces one that the backend sent."""
     pointers: tuple[tuple[str, ...], ...] = ()
     """The segments of each JSON pointer, unescaped."""
     columns: frozenset[str] = frozenset()
@@ -288,11 +285,11 @@ class TagRule(msgspec.Struct, frozen=True):
 
 
 BY_VALUE = TagRule()
-"""Nothing is ignored: JSON is compared by value, all else byte for byte."""
+"""The rule that ignores nothing: JSON is compared by value, all else by bytes."""
 
 
 def parse_ignored(text: str) -> tuple[str, str]:
-    """The kind (`pointer` or one of KINDS) and what follows; ValueError says what is expected."""
+    """Return the kind (`pointer` or one of KINDS) and what follows. Raise ValueError that says what is expected."""
     kind, colon, name = text.partition(":")
     if text.startswith("/"):
         if _BAD_ESCAPE.search(text):
@@ -311,25 +308,25 @@ def parse_ignored(text: str) -> tuple[str, str]:
 
 
 def split_pointer(pointer: str) -> tuple[str, ...]:
-    """The names and indexes on the way, unescaped (RFC 6901 4)."""
+    """Return the names and indexes of a JSON pointer, unescaped (RFC 6901 4)."""
     return tuple(segment.replace("~1", "/").replace("~0", "~") for segment in pointer[1:].split("/"))
 
 
 TAG_BYTES = 16
-"""128 bits: no two exports of a project will ever share a tag by chance."""
+"""Bytes of a tag: 128 bits, so that no two exports of a project ever share a tag by chance."""
 CSV_TYPES = frozenset({b"text/csv", b"application/csv", b"text/tab-separated-values"})
 
 
 def build_weak_tag(content: bytes, content_type: bytes | None = None, rule: TagRule = BY_VALUE) -> bytes:
-    """The weak entity tag of `content`: JSON by value, all else by its bytes, without what the rule ignores.
+    """Build the weak entity tag of `content`: JSON by value, all else by its bytes, without what the rule ignores.
 
-    Any content has a tag; what is not what its type says is taken by its bytes.
+    Any content has a tag; content that does not match its type is taken by its bytes.
     """
     form, canonical = _canonical(content, parse_media_type(content_type), rule)
     digest = hashlib.blake2b(
         content if canonical is None else canonical,
         digest_size=TAG_BYTES,
-        person=b"" if canonical is None else form,  # a canonical form is not mistaken for a content that is spelt so
+        person=b"" if canonical is None else form,  # so a canonical form differs from content with its bytes
     ).digest()
     return b'W/"' + base64.urlsafe_b64encode(digest).rstrip(b"=") + b'"'
 
@@ -343,11 +340,11 @@ def choose_tag(
     is_encoded: bool,
     made: bytes | None = None,
 ) -> bytes:
-    """The tag under which an answer is stored and sent.
+    """Return the tag under which an answer is stored and sent.
 
-    A backend's own passes unchanged, but for the strength it loses where the gateway encodes the content: a strong tag
-    promises the same bytes to all (RFC 9110 8.8.1). One is made where the backend sent none, none that is well-formed
-    (no client could ask with it), or one that the rule replaces; unless it has been `made` already, for this content.
+    A backend's own tag passes unchanged, but becomes weak if the gateway encodes the content: a strong tag promises the
+    same bytes to all (RFC 9110 8.8.1). A tag is made if the backend sent none, or a malformed one (no client could ask
+    with it), or one that the rule replaces; `made` is such a tag if this content has one already.
     """
     if backend_tag is None or rule.replaces or not is_entity_tag(backend_tag):
         return made or build_weak_tag(content, content_type, rule)
@@ -355,17 +352,17 @@ def choose_tag(
 
 
 def weaken(tag: bytes) -> bytes:
-    """The weak tag with the same opaque part."""
+    """Return the weak tag with the same opaque part."""
     return tag if tag.startswith(b"W/") else b"W/" + tag
 
 
 def matches_weakly(if_none_match: Sequence[bytes], tag: bytes) -> bool:
-    """Whether If-None-Match names the representation with `tag`, by weak comparison (RFC 9110 8.8.3.2, 13.1.2).
+    """Return whether If-None-Match names the representation with `tag`, by weak comparison (RFC 9110 8.8.3.2, 13.1.2).
 
     A malformed list matches nothing: the client gets the whole answer, which is always right.
     """
     opaque = tag.removeprefix(b"W/")
-    if len(if_none_match) == 1:  # nearly always, and then it needs no parser: it is our tag, or does not have it in it
+    if len(if_none_match) == 1:  # nearly always; no parser is needed then: it is our tag, or does not contain it
         value = if_none_match[0]
         if value and value in (tag, opaque):
             return True
@@ -378,7 +375,7 @@ def matches_weakly(if_none_match: Sequence[bytes], tag: bytes) -> bool:
 
 
 def _canonical(content: bytes, media_type: bytes, rule: TagRule) -> tuple[bytes, bytes | None]:
-    """The name of the form in which the content is compared, and the form; None: the bytes as they are."""
+    """Return the name of the form in which the content is compared, and the form; None means the plain bytes."""
     subtype = media_type.rpartition(b"/")[2]
     if subtype == b"json" or subtype.endswith(b"+json"):
         return b"json", canonical_json(content, rule.pointers)

@@ -1,6 +1,6 @@
-"""The HTTP fields the gateway reads and writes: `parse_*` takes a field value apart, `build_*` makes one.
+"""The HTTP fields that the gateway reads and writes: `parse_*` reads a field value, `build_*` makes one.
 
-A parser never raises on what a client or a backend sent: what does not fit the grammar reads as absent.
+A parser never raises on what a client or a backend sent: a malformed field counts as absent.
 """
 
 import calendar
@@ -51,19 +51,22 @@ _MEMBER = re.compile(rf"({_KEY})(?:=({_ITEM}|{_INNER_LIST}))?{_PARAMETERS}[ \t]*
 # dictionary member with a whole number, such as sha-256=5, RFC 9651 3.2
 _PREFERENCE = re.compile(rb"([a-z*][a-z0-9_.*-]*)(?:=(\d{1,3}))?[ \t]*(?:,|$)")
 EVENT_STREAM = b"text/event-stream"
-"""The media type of events that are sent as they happen: they wait for nothing, and may have no end to wait for."""
+"""The media type of server-sent events.
+
+They are sent as they happen: nothing may delay them, and they may never end.
+"""
 MAXIMUM_PREFERENCES_LENGTH = 256
-"""Of a Dictionary that is read: enough for all digests there are, and nobody's time is spent on more."""
+"""The longest Dictionary that is read: enough for all digests that exist."""
 MAXIMUM_DELTA_SECONDS = 2**31
-"""RFC 9111 1.2.2: larger values are taken as this one."""
+"""Larger values count as this one (RFC 9111 1.2.2)."""
 
 
 @functools.lru_cache(maxsize=1024)
 def parse_authority(value: bytes, scheme: str) -> tuple[str, str] | None:
-    """Return the host of a Host field, and host and port as the normal form of a URI has them (RFC 9110 4.2.3).
+    """Return the host of a Host field, and host and port in the normal form of a URI (RFC 9110 4.2.3).
 
-    Both are in lower case, and the scheme's own port is left out. None where the field names no host, or no port that
-    there can be.
+    Both are in lower case, and the scheme's default port is left out. Return None if the field names no host, or an
+    impossible port.
     """
     match = _HOST.fullmatch(value)
     if match is None:
@@ -75,18 +78,18 @@ def parse_authority(value: bytes, scheme: str) -> tuple[str, str] | None:
 
 
 def parse_host(value: bytes) -> str | None:
-    """Return the host of a Host field in lower case, without port; None where it is not one."""
+    """Return the host of a Host field in lower case, without port; None if it is malformed."""
     found = parse_authority(value, "http")
     return found[0] if found else None
 
 
 def is_bearer(value: bytes) -> bool:
-    """Whether an Authorization value has the scheme Bearer."""
+    """Return whether an Authorization value has the scheme Bearer."""
     return _BEARER.fullmatch(value) is not None
 
 
 def parse_bearer(value: bytes) -> str | None:
-    """The token of an Authorization value with the scheme Bearer (RFC 6750 2.1), or None where it has none."""
+    """Return the token of an Authorization value with the scheme Bearer (RFC 6750 2.1), or None if it has none."""
     token = value[7:]
     if value[:7] == b"Bearer " and token.replace(b"_", b"").isalnum():  # nearly all of them, at half the cost
         return token.decode("ascii")
@@ -95,7 +98,7 @@ def parse_bearer(value: bytes) -> str | None:
 
 
 def parse_entity_tags(values: Iterable[bytes]) -> list[bytes] | None:
-    """The entity tags of If-None-Match or If-Match; `[b"*"]` for the asterisk, None where the list is malformed."""
+    """Return the entity tags of If-None-Match or If-Match; `[b"*"]` for the asterisk, None if the list is malformed."""
     text = b",".join(values).strip(b" \t,")
     if text == b"*":
         return [text]
@@ -116,12 +119,15 @@ def parse_entity_tags(values: Iterable[bytes]) -> list[bytes] | None:
 
 
 def is_entity_tag(value: bytes) -> bool:
-    """Whether the value of an ETag field is one entity tag (RFC 9110 8.8.3)."""
+    """Return whether the value of an ETag field is one entity tag (RFC 9110 8.8.3)."""
     return _ENTITY_TAG.fullmatch(value) is not None
 
 
 def parse_cache_control(values: Iterable[bytes]) -> dict[str, str | None]:
-    """The directives of Cache-Control (RFC 9111 5.2), names in lower case; of a repeated one the first counts."""
+    """Return the directives of Cache-Control (RFC 9111 5.2), names in lower case.
+
+    Of a repeated one the first counts.
+    """
     directives: dict[str, str | None] = {}
     for match in _DIRECTIVE.finditer(b",".join(values)):
         argument: bytes | None = match[2] if match[2] is not None else match[3]
@@ -135,9 +141,10 @@ _IN_SECONDS = frozenset({"max-age", "s-maxage", "stale-while-revalidate", "stale
 
 
 def parse_targeted_cache_control(values: Sequence[bytes]) -> dict[str, str | None]:
-    """The directives of a targeted field (RFC 9213 2.1): a Dictionary, in which the last of a repeated one counts.
+    """Return the directives of a targeted field (RFC 9213 2.1).
 
-    Empty where the field is absent, empty or malformed, or where a time is no Integer: such a field is ignored (2.2).
+    It is a Dictionary, in which the last of a repeated directive counts. Return nothing if the field is absent, empty
+    or malformed, or if a time is no Integer: such a field is ignored (2.2).
     """
     text = b", ".join(values).strip(b" ")
     directives: dict[str, str | None] = {}
@@ -157,13 +164,13 @@ def parse_targeted_cache_control(values: Sequence[bytes]) -> dict[str, str | Non
 
 
 def parse_age(values: Sequence[bytes]) -> int | None:
-    """The seconds of Age; of several the first counts, and what is no number of seconds is ignored (RFC 9111 5.1)."""
+    """Return the seconds of Age, or None if it is no number of seconds; the first of several counts (RFC 9111 5.1)."""
     first = b",".join(values).partition(b",")[0].strip(b" \t")
     return parse_delta_seconds(first.decode("latin-1"))
 
 
 def parse_delta_seconds(text: str | None) -> int | None:
-    """A whole number of seconds (RFC 9111 1.2.2), or None."""
+    """Return a whole number of seconds (RFC 9111 1.2.2), or None."""
     if text is None or not (text.isascii() and text.isdigit()):
         return None
     return min(int(text[:12]), MAXIMUM_DELTA_SECONDS)
@@ -171,7 +178,10 @@ def parse_delta_seconds(text: str | None) -> int | None:
 
 @functools.lru_cache(maxsize=1024)
 def parse_http_date(value: bytes) -> int | None:
-    """Unix seconds of a date in any form that RFC 9110 5.6.7 names, or None. Years of two digits are 1970 to 2069."""
+    """Return the Unix seconds of a date in any form of RFC 9110 5.6.7, or None.
+
+    Years of two digits are 1970 to 2069.
+    """
     for form in _DATES:
         match = form.fullmatch(value)
         if match is None or match["month"].decode().lower() not in _MONTHS:
@@ -189,7 +199,7 @@ def parse_http_date(value: bytes) -> int | None:
 
 
 def parse_range(values: Sequence[bytes]) -> tuple[int | None, int | None] | None:
-    """First and last byte of a Range with one range, (None, length) for a suffix; None where it is not one of bytes."""
+    """Return first and last byte of a Range with one range of bytes, (None, length) for a suffix, else None."""
     match = _RANGE.fullmatch(values[0]) if len(values) == 1 else None
     if match is None:
         return None
@@ -200,7 +210,7 @@ def parse_range(values: Sequence[bytes]) -> tuple[int | None, int | None] | None
 
 
 def parse_string_list(values: Iterable[bytes]) -> list[str] | None:
-    """The members of a List of Strings (RFC 9651 3.1), without their parameters; None where it is not one."""
+    """Return the members of a List of Strings (RFC 9651 3.1), without their parameters; None if it is not one."""
     text = b", ".join(values).strip(b" ")
     if text.endswith(b","):
         return None
@@ -216,7 +226,10 @@ def parse_string_list(values: Iterable[bytes]) -> list[str] | None:
 
 
 def parse_preferences(values: Iterable[bytes]) -> dict[str, int]:
-    """Name to weight of a Dictionary such as Want-Repr-Digest (RFC 9530 4); what does not fit is left out."""
+    """Return names and weights of a Dictionary such as Want-Repr-Digest (RFC 9530 4).
+
+    Malformed members are left out.
+    """
     text = b",".join(values)
     if len(text) > MAXIMUM_PREFERENCES_LENGTH:
         return {}
@@ -224,31 +237,34 @@ def parse_preferences(values: Iterable[bytes]) -> dict[str, int]:
 
 
 def parse_list(values: Iterable[bytes]) -> list[bytes]:
-    """The lower-case elements of a list of tokens, such as Connection or Vary (RFC 9110 5.6.1)."""
+    """Return the lower-case elements of a list of tokens, such as Connection or Vary (RFC 9110 5.6.1)."""
     return [token.strip().lower() for value in values for token in value.split(b",") if token.strip()]
 
 
 def parse_media_type(value: bytes | None) -> bytes:
-    """The media type of a Content-Type (RFC 9110 8.3.1) in lower case, without parameters; empty for None."""
+    """Return the media type of a Content-Type (RFC 9110 8.3.1) in lower case, without parameters; empty for None."""
     return value.partition(b";")[0].strip().lower() if value else b""
 
 
 def is_event_stream(fields: Fields) -> bool:
-    """Whether the content is events as they happen (server-sent events)."""
+    """Return whether the content is server-sent events."""
     return parse_media_type(field_value(fields, b"content-type")) == EVENT_STREAM
 
 
 def build_challenge(scheme: str, parameters: Mapping[str, str]) -> bytes:
-    """One challenge of WWW-Authenticate (RFC 9110 11.6.1); the values need no escaping, see `policies.document`."""
+    """Build one challenge of WWW-Authenticate (RFC 9110 11.6.1).
+
+    The values need no escaping, see `policies.document`.
+    """
     return (scheme + " " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())).encode("ascii")
 
 
 @functools.lru_cache(maxsize=4)
 def build_http_date(seconds: int) -> bytes:
-    """IMF-fixdate (RFC 9110 5.6.7) of a Unix time; remembered, as all answers of one second share it."""
+    """Build the IMF-fixdate (RFC 9110 5.6.7) of a Unix time; it is cached, as all answers of one second share it."""
     return email.utils.formatdate(seconds, usegmt=True).encode()
 
 
 def build_timestamp(seconds: int) -> bytes:
-    """RFC 3339 in UTC of a Unix time."""
+    """Build the RFC 3339 text of a Unix time, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()

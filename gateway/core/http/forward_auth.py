@@ -1,12 +1,11 @@
-"""Forward-auth: a proxy asks by a subrequest whether a request may pass, and passes it on itself.
+"""Forward-auth: a proxy asks by a subrequest if a request may pass, and passes it on itself.
 
-Rule 1: the address of the subrequest names the proxy that asks, and each proxy has one place where the original request
-stands. No other place is looked at: a field that this proxy does not set was set by its client.
-Rule 2: what does not stand there once and completely is refused, never guessed. So a line that is missing in a proxy's
-configuration shows with the first request, not with the first forged one.
-Rule 3: only trusted proxies are heard; server/forward_auth.py sees to that.
-
-To allow is 200 without content, as Envoy takes nothing else.
+Rule 1: the address of the subrequest names the proxy that asks, and each proxy has one place for the original request.
+No other place is read: a field that this proxy does not set was set by its client.
+Rule 2: if the original request is not there once and completely, the subrequest is refused. So a line that is missing
+in a proxy's configuration shows with the first request, not with the first forged one.
+Rule 3: only trusted proxies are answered; server/forward_auth.py ensures that. To allow is 200 without content, because
+Envoy accepts nothing else.
 """
 
 import re
@@ -14,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from gateway.core.admission.decision import effective_scopes
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized, effective_scopes
 from gateway.core.http.client_address import ForwardingField, names_client
 from gateway.core.http.fields import parse_authority
 from gateway.core.http.messages import Field, RequestHead, Response, ResponseHead, single_values
@@ -31,11 +29,11 @@ MAXIMUM_CONTENT_IN_FIELD = 2048
 _METHOD = re.compile(METHOD.pattern.encode())
 _ORIGINAL = (b"x-original-method", b"x-original-url", b"x-original-url")
 _FORWARDED = (b"x-forwarded-method", b"x-forwarded-host", b"x-forwarded-uri")
-"""Where method, host and target stand."""
+"""The fields that have method, host and target."""
 
 
 class Lacking(msgspec.Struct, frozen=True):
-    """What the subrequest had to say once and completely, and does not."""
+    """A subrequest cannot be used: `what` is missing, repeated or incomplete in it."""
 
     what: str
 
@@ -46,15 +44,15 @@ class AskingProxy(msgspec.Struct, frozen=True):
     read: Callable[[RequestHead, str], RequestHead | Lacking]
     """Finds the original request; the second argument is what follows the proxy's name in the address."""
     takes_401_and_403_only: bool = False
-    """Whether every other refusal is an error of the proxy's own to it."""
+    """Whether the proxy takes every other refusal for an error of its own."""
     removal_field: bytes = b""
-    """The field that names the fields of the original request which must not reach the backend, where it knows one."""
+    """The field that names fields of the original request to keep from the backend, if the proxy has one."""
 
 
 def find_proxy(asked: str) -> tuple[AskingProxy, str] | None:
-    """The proxy that asks, and what follows its name behind the address; None for an unknown one.
+    """Return the proxy that asks, and what follows its name in the address; None for an unknown proxy.
 
-    For Envoy the whole original target follows.
+    For Envoy, the whole original target follows.
     """
     name, slash, rest = asked.partition("/")
     proxy = PROXIES.get(name)
@@ -64,12 +62,13 @@ def find_proxy(asked: str) -> tuple[AskingProxy, str] | None:
 def read_original(
     proxy: AskingProxy, subrequest: RequestHead, rest: str, client_field: ForwardingField = "x-forwarded-for"
 ) -> RequestHead | Reason | Lacking:
-    """The request that a subrequest asks about: its credential is the subrequest's own.
+    """Return the request that a subrequest asks about: its credential is the subrequest's own.
 
-    `client_field` is where trusted proxies tell the client's address.
+    `client_field` is the field in which trusted proxies report the client's address. Return a reason or what is lacking
+    if the original request cannot be read.
     """
     if not names_client(subrequest.fields, client_field):
-        # Without it all clients would be one, and whoever guesses tokens would lock out everybody else.
+        # Without it all clients would look like one, and a client that guesses tokens would lock out all others.
         return Lacking(client_field)
     original = proxy.read(subrequest, rest)
     if isinstance(original, RequestHead) and len(original.path) + len(original.query) > MAXIMUM_TARGET_BYTES:
@@ -78,11 +77,11 @@ def read_original(
 
 
 def build_allowed(proxy: AskingProxy, admission: Authorized, assertion: Sequence[Field] = ()) -> Response:
-    """Return the answer that lets a request pass: who asks, for the backend, in all identity fields.
+    """Return the answer that lets a request pass: all identity fields, which tell the backend who asks.
 
-    Those that say nothing are there too, empty: the proxy puts them in the place of what its client sent.
+    Fields without a value are sent too, empty: the proxy replaces with them what its client sent.
     """
-    policy, record = admission.rule.policy, admission.record
+    policy, record = admission.rule.policy, admission.facts.record
     fields: list[Field] = [(b"content-length", b"0"), (b"cache-control", b"no-store")]
     scopes = effective_scopes(admission.rule, admission.facts) if record else ""
     identity = [*build_identity_fields(record, scopes), *(assertion or ((ASSERTION_FIELD, b""),))]
@@ -92,9 +91,9 @@ def build_allowed(proxy: AskingProxy, admission: Authorized, assertion: Sequence
 
 
 def translate(proxy: AskingProxy, refusal: Response) -> Response:
-    """The refusal as the proxy understands it.
+    """Return the refusal as the proxy understands it.
 
-    Where it takes only 401 and 403, status and content of the real answer are fields, for its configuration to use.
+    If it accepts only 401 and 403, status and content of the real answer are fields, for its configuration to use.
     """
     head, content = refusal.head, refusal.content
     if not proxy.takes_401_and_403_only:
@@ -106,14 +105,14 @@ def translate(proxy: AskingProxy, refusal: Response) -> Response:
 
 
 def _read_own_line(subrequest: RequestHead, rest: str) -> RequestHead | Lacking:
-    """Envoy asks with the original's method, Host and query, and with its path behind a prefix."""
+    """Read Envoy's subrequest: it has the original's method, Host and query, and its path after a prefix."""
     return msgspec.structs.replace(subrequest, path=rest) if rest else Lacking("the original path behind the address")
 
 
 def _read_original_url(subrequest: RequestHead, rest: str) -> RequestHead | Lacking:
-    """nginx says nothing by itself; by convention it is told to set X-Original-Method and X-Original-URL."""
+    """Read nginx's subrequest: its configuration sets X-Original-Method and X-Original-URL by convention."""
     said = single_values(subrequest.fields)
-    # The host is what the client sent: it ends at the first slash, and what stands before that must be one.
+    # The client sent the host: it ends at the first slash, and must be a valid one.
     scheme, _, rest_of_url = said.get(b"x-original-url", b"").partition(b"://")
     host, slash, target = rest_of_url.partition(b"/")
     if rest or scheme not in (b"http", b"https"):
@@ -122,7 +121,7 @@ def _read_original_url(subrequest: RequestHead, rest: str) -> RequestHead | Lack
 
 
 def _read_forwarded(subrequest: RequestHead, rest: str) -> RequestHead | Lacking:
-    """Caddy and Traefik set X-Forwarded-Method, -Host and -Uri by themselves."""
+    """Read the subrequest of Caddy or Traefik, which set X-Forwarded-Method, -Host and -Uri by themselves."""
     if rest:
         return Lacking("an address that ends with the name of the proxy")
     said = single_values(subrequest.fields)
@@ -133,7 +132,7 @@ def _read_forwarded(subrequest: RequestHead, rest: str) -> RequestHead | Lacking
 def _build_original(
     subrequest: RequestHead, names: tuple[bytes, bytes, bytes], method: bytes, host: bytes, target: bytes
 ) -> RequestHead | Lacking:
-    """The original of these parts; `names` are those of the fields that they come from."""
+    """Build the original request from its parts; `names` are the fields that they come from."""
     named = parse_authority(host, subrequest.scheme)
     path, _, query = target.decode("latin-1").partition("?")
     if _METHOD.fullmatch(method) is None:

@@ -1,4 +1,4 @@
-"""Reasons to answers: the only place that gives a reason its status, challenge and content.
+"""Turn reasons into answers: the only place that gives a reason its status, challenge and content.
 
 Content is problem details (RFC 9457), or what the policy's `[errors]` has for the reason or the status. To the client
 all token reasons read `invalid_token`: which one it was is in the access log, for the operator.
@@ -18,12 +18,12 @@ from gateway.core.variants.model import OptionMistake
 _REGISTRY = "https://iana.org/assignments/http-problem-types#"
 _JSON = b"application/json"
 DETAIL = b"{detail}"
-"""In a text of a policy's `[errors]`: what there is to say of this occurrence stands here."""
+"""Placeholder in a text of a policy's `[errors]`: the detail of this occurrence replaces it."""
 PROBLEM_JSON = b"application/problem+json"
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """How one reason is answered. `challenge` is the error code of RFC 6750 3.1; None: no challenge is sent."""
+    """The answer to one reason. `challenge` is the error code of RFC 6750 3.1; None means that no challenge is sent."""
 
     status: int
     title: str
@@ -117,7 +117,7 @@ PROBLEMS: Mapping[Reason, Problem] = {
 
 
 def code_of(reason: Reason) -> str:
-    """Return the code that a client is told: one and the same for every token that is not valid."""
+    """Return the code that a client gets: the same one for every token that is not valid."""
     return str(reason) if PROBLEMS[reason] is not _INVALID_TOKEN else "invalid_token"
 
 
@@ -133,10 +133,10 @@ def build_refusal(
     detail: str = "",
     mistakes: tuple[OptionMistake, ...] = (),
 ) -> Response:
-    """The answer for a reason; `policy` is None before one was matched, `retry_after` in seconds.
+    """Build the answer for a reason; `policy` is None if none was matched, `retry_after` is in seconds.
 
-    `lacking` names what a proxy leaves out (core/http/forward_auth.py), `detail` is what there is to say of this
-    occurrence, `mistakes` are those of the request's options.
+    `lacking` names what a proxy leaves out (core/http/forward_auth.py), `detail` describes this occurrence, and
+    `mistakes` are those of the request's options.
     """
     problem = PROBLEMS[reason]
     if detail:
@@ -146,7 +146,7 @@ def build_refusal(
         fields += _build_challenges(problem, policy, required_scopes)
     if retry_after is not None:
         fields.append((b"retry-after", b"%d" % retry_after))
-    dialect = _find_dialect(reason, problem, policy)
+    error_format = _find_error_format(reason, problem, policy)
     extensions: dict[str, Any] = {"code": code_of(reason)}
     if required_scopes and problem.status == 403:
         extensions["required_scopes"] = required_scopes
@@ -156,16 +156,20 @@ def build_refusal(
         extensions["lacking"] = lacking
     if mistakes:
         extensions["errors"] = mistakes
-    content = _speak(dialect, problem.detail, mistakes) if dialect else _encode_problem(problem, request_id, extensions)
-    fields.append((b"content-type", _JSON if dialect else PROBLEM_JSON))
+    content = (
+        _fill(error_format, problem.detail, mistakes)
+        if error_format
+        else _encode_problem(problem, request_id, extensions)
+    )
+    fields.append((b"content-type", _JSON if error_format else PROBLEM_JSON))
     fields.append((b"content-length", b"%d" % len(content)))
     return Response(ResponseHead(problem.status, fields), content, refused=reason)
 
 
 def _build_challenges(problem: Problem, policy: Policy, required_scopes: tuple[str, ...]) -> list[Field]:
-    """One for each way in which the policy takes a credential, and no other (RFC 9110 11.6.1 wants one on every 401).
+    """Build one challenge for each way in which the policy takes a credential (RFC 9110 11.6.1 wants one on every 401).
 
-    RFC 6750 3 wants no error code where there was no credential.
+    If there was no credential, there is no error code (RFC 6750 3).
     """
     parameters: dict[str, str] = {}
     if problem.challenge:
@@ -181,20 +185,21 @@ def _build_challenges(problem: Problem, policy: Policy, required_scopes: tuple[s
     return [(b"www-authenticate", challenge) for challenge in challenges]
 
 
-def _find_dialect(reason: Reason, problem: Problem, policy: Policy | None) -> bytes | None:
+def _find_error_format(reason: Reason, problem: Problem, policy: Policy | None) -> bytes | None:
     if policy is None:
         return None
     return policy.errors.get(reason) or policy.errors.get(str(problem.status))
 
 
-def _speak(dialect: bytes, detail: str, mistakes: tuple[OptionMistake, ...]) -> bytes:
-    """The dialect's content with the detail in its place; without one, mistakes of options are a member of their own.
+def _fill(error_format: bytes, detail: str, mistakes: tuple[OptionMistake, ...]) -> bytes:
+    """Return the content of an error format with the detail filled in.
 
-    So whoever asks for what is not offered is told what is, in every dialect.
+    Without a placeholder, mistakes become a member `errors`. So a client that asks for an option which is not offered
+    learns what is, in every format.
     """
-    if DETAIL in dialect:
-        return dialect.replace(DETAIL, msgspec.json.encode(detail)[1:-1])
-    return msgspec.json.encode({**msgspec.json.decode(dialect), "errors": mistakes}) if mistakes else dialect
+    if DETAIL in error_format:
+        return error_format.replace(DETAIL, msgspec.json.encode(detail)[1:-1])
+    return msgspec.json.encode({**msgspec.json.decode(error_format), "errors": mistakes}) if mistakes else error_format
 
 
 def _encode_problem(problem: Problem, request_id: str, extensions: Mapping[str, Any]) -> bytes:

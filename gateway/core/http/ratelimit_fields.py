@@ -1,10 +1,9 @@
 """The RateLimit fields of draft-ietf-httpapi-ratelimit-headers-11 (May 2026): the one place that writes them.
 
 Both are a List of Strings with parameters (RFC 9651). An intermediary must not make what a backend says more permissive
-(section 6): what it says of a policy of ours stays where it is the stricter, what it says of others stays as it is, and
-what cannot be read is left out, as it would make the whole list unreadable.
-
-Quotas in shadow are not announced: nobody is ever refused for one.
+(section 6): what the backend says of our policies is kept if it is stricter, what it says of others is kept unchanged,
+and what cannot be read is left out, because it would make the whole list unreadable. Quotas in shadow are not
+announced: they never refuse a request.
 """
 
 import re
@@ -25,10 +24,10 @@ _NUMBER = {letter: re.compile(rf";[ ]*{letter}=(\d{{1,15}})(?![\d.])") for lette
 
 
 def build_ratelimit_policy(quotas: Iterable[Quota]) -> bytes:
-    """RateLimit-Policy: the quota (q) and the seconds in which it is allotted (w), or that it counts what is in flight.
+    """Build RateLimit-Policy: the quota (q) and its time window in seconds (w), or that it counts requests in flight.
 
-    A token bucket tells its burst, as r is never above q, and the time it takes to fill, as q over w is then its rate;
-    w is rounded up, so that who paces by it never meets an empty bucket.
+    A token bucket announces its burst, as r is never above q, and the time that it takes to fill, so that q over w is
+    its rate. w is rounded up, so that a client that paces by it never meets an empty bucket.
     """
     return ", ".join(
         [
@@ -42,11 +41,11 @@ def build_ratelimit_policy(quotas: Iterable[Quota]) -> bytes:
 
 
 def build_ratelimit(windows: Iterable[Window], now: int) -> bytes:
-    """RateLimit: what is left (r), and the seconds in which no more can be used (t, section 4.1.2).
+    """Build RateLimit: what is left (r), and the seconds in which no more can be used (t, section 4.1.2).
 
     These end with a fixed window; when the weight of the window before gives a unit back (sliding window counter); when
-    the oldest request leaves (moving window); when the next unit drips in (token bucket). Nobody knows when a request
-    in flight ends. `now` in milliseconds.
+    the oldest request leaves (moving window); when the next unit is added (token bucket). The end of a request in
+    flight is unknown. `now` is in milliseconds.
     """
     return ", ".join(
         [
@@ -60,9 +59,9 @@ def build_ratelimit(windows: Iterable[Window], now: int) -> bytes:
 
 
 def join_backends(policy_field: bytes, limit_field: bytes, backends: Fields) -> list[Field]:
-    """Our two values and those of a backend's field lines as one list each; of one name the stricter stays.
+    """Return our two values and those of a backend's fields as one list each; of one name, the stricter is kept.
 
-    Where both say what is left, the smaller r is the stricter, and takes its policy along; else the smaller q is.
+    If both say what is left, the smaller r is the stricter, together with its policy; else the smaller q is.
     """
     policies, limits = _parse(field_values(backends, POLICY_FIELD)), _parse(field_values(backends, LIMIT_FIELD))
     own_policies, own_limits = _parse([policy_field]), _parse([limit_field])
@@ -75,11 +74,11 @@ def join_backends(policy_field: bytes, limit_field: bytes, backends: Fields) -> 
 
 
 Items = dict[str, str]
-"""Names, in their quotes, to parameters."""
+"""Maps names, with their quotes, to parameters."""
 
 
 def _is_stricter(name: str, policies: Items, limits: Items, own_policies: Items, own_limits: Items) -> bool:
-    """Whether the backend's word on a policy that we have too is the stricter one."""
+    """Return whether the backend is stricter on a policy that we have too."""
     letter, theirs, ours = ("r", limits, own_limits) if name in limits else ("q", policies, own_policies)
     their, our = (_number(letter, items.get(name, "")) for items in (theirs, ours))
     return their is not None and our is not None and their < our
@@ -91,7 +90,7 @@ def _number(letter: str, parameters: str) -> int | None:
 
 
 def _parse(values: Sequence[bytes]) -> Items:
-    """The items of a list, of a repeated name the last; nothing where it is malformed (RFC 9651 4.2)."""
+    """Return the items of a list, the last one of a repeated name; empty if it is malformed (RFC 9651 4.2)."""
     text = b", ".join(values).decode("latin-1").strip(" ")
     items: Items = {}
     position = 0

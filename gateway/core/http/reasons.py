@@ -1,4 +1,4 @@
-"""Why a request is not answered by its backend. core/http/problems.py alone turns a reason into a status."""
+"""The reasons for which a request is not answered by its backend. core/http/problems.py alone gives them a status."""
 
 from enum import StrEnum
 

@@ -1,16 +1,16 @@
 """Request targets: what rule matching sees must be what the backend gets.
 
-A path that two readers could take for two things is refused rather than repaired: dot segments, empty segments in the
-middle, an encoded slash or backslash, control characters, a fragment, broken percent-encoding (RFC 3986 2.1, 3.3), a
-semicolon: many servers cut off what follows it, so that `/admin;x/a` and `/x/..;/admin/a` are `/admin/a` to them.
-Encoded it is a character like others. Nothing is decoded twice (RFC 3986 2.4), and case counts.
+A path that two readers could understand differently is refused rather than repaired: dot segments, empty segments in
+the middle, an encoded slash or backslash, control characters, a fragment, broken percent-encoding (RFC 3986 2.1, 3.3),
+a semicolon: many servers cut off what follows it, so that `/admin;x/a` and `/x/..;/admin/a` are `/admin/a` to them. An
+encoded semicolon is a character like others. Nothing is decoded twice (RFC 3986 2.4), and case counts.
 """
 
 import functools
 from urllib.parse import unquote_to_bytes
 
 MAXIMUM_TARGET_BYTES = 8 * 1024
-"""Of path and query. RFC 9110 4.1 asks for at least 8,000; what is remembered by target stays small."""
+"""The most bytes of path and query. RFC 9110 4.1 asks for at least 8,000; what is cached by target stays small."""
 
 _HEX = frozenset("0123456789abcdefABCDEF")
 _FORBIDDEN = frozenset("/\\") | {chr(code) for code in [*range(0x20), 0x7F]}
@@ -19,7 +19,7 @@ _RAW = frozenset(chr(code) for code in range(0x21, 0x7F)) - {"?", "#", ";"}
 
 @functools.lru_cache(maxsize=1024)
 def parse_path(path: str) -> tuple[str, ...] | None:
-    """The decoded segments of an absolute path as received, None when it is ambiguous or malformed.
+    """Return the decoded segments of an absolute path as received, or None if it is ambiguous or malformed.
 
     "/a/%62/" has the segments "a", "b" and "": a last empty one says that the path ends with a slash.
     """

@@ -1,7 +1,7 @@
-"""Which trace a request is part of (W3C Trace Context): the backend is told that it was called by the gateway's span.
+"""The trace that a request is part of (W3C Trace Context): the backend sees the gateway's span as its parent.
 
-That span is what the access record says of the request. New ids are drawn from the request's id, which is random, and
-its instant, so a request has the same ones wherever they are asked for.
+The access record names that span. New ids are derived from the request's id, which is random, and its time, so a
+request has the same ids wherever they are computed.
 """
 
 import functools
@@ -15,7 +15,7 @@ import msgspec
 from gateway.core.http.messages import Field, RequestHead, field_values
 
 NewTrace: TypeAlias = Literal["sampled", "unsampled", "none"]
-"""What a request that is part of no trace begins. Of `unsampled` most backends record nothing."""
+"""The kind of trace that begins with a request without one. Most backends record nothing of `unsampled`."""
 
 PARENT_FIELD = b"traceparent"
 STATE_FIELD = b"tracestate"
@@ -34,7 +34,7 @@ _MEMBER = re.compile(
 
 
 class Parent(msgspec.Struct, frozen=True):
-    """The span that a client's request belongs to, in lower-case hexadecimals."""
+    """The trace that a client's request belongs to, in lower-case hexadecimals."""
 
     trace_id: str
     flags: int
@@ -47,13 +47,13 @@ class Trace(msgspec.Struct, frozen=True):
     span_id: str
     flags: int = 0
     state: bytes = b""
-    """What tracing systems keep of it; empty where they keep nothing."""
+    """The tracestate that tracing systems keep; empty if there is none."""
     is_new: bool = False
-    """Whether the client told of none."""
+    """Whether the client sent no trace."""
 
 
 def parse_traceparent(values: Sequence[bytes]) -> Parent | None:
-    """The parent that the lines of traceparent name; None where that is not one, or not one that is valid."""
+    """Return the parent that the lines of traceparent name, or None if it is not valid."""
     match = _PARENT.fullmatch(values[0]) if len(values) == 1 else None
     if match is None:
         return None
@@ -64,25 +64,25 @@ def parse_traceparent(values: Sequence[bytes]) -> Parent | None:
 
 
 def parse_tracestate(values: Sequence[bytes]) -> bytes:
-    """The members of all lines, in order; empty where any of them is malformed, or one is there twice."""
+    """Return the members of all lines, in order; empty if one is malformed or occurs twice."""
     members = [member for value in values for member in _members(value)]
     keys = {match[1] for member in members if (match := _MEMBER.fullmatch(member))}
     return b",".join(members) if len(keys) == len(members) <= _MAXIMUM_MEMBERS else b""
 
 
 def trace_of(request: RequestHead) -> Trace:
-    """The trace that the client's request is part of, or a new one."""
-    drawn = _draw(request.id, request.received_at)
+    """Return the trace that the client's request is part of, or a new one."""
+    trace_id, span_id = draw_ids(request.id, request.received_at)
     values = field_values(request.fields, PARENT_FIELD)
     parent = parse_traceparent(values) if values else None
     if parent is None:
-        return Trace(drawn[:32], drawn[32:], is_new=True)
+        return Trace(trace_id, span_id, is_new=True)
     state = parse_tracestate(field_values(request.fields, STATE_FIELD))
-    return Trace(parent.trace_id, drawn[32:], parent.flags, state)
+    return Trace(parent.trace_id, span_id, parent.flags, state)
 
 
 def build_trace_fields(request: RequestHead, new_trace: NewTrace) -> list[Field]:
-    """What the backend is told: the trace, with the gateway's span as its parent."""
+    """Build the trace fields for the backend, with the gateway's span as its parent."""
     trace = trace_of(request)
     if trace.is_new and new_trace == "none":
         return []
@@ -96,6 +96,7 @@ def _members(value: bytes) -> Iterator[bytes]:
 
 
 @functools.lru_cache(maxsize=256)
-def _draw(request_id: str, received_at: float) -> str:
-    """A trace id and a span id, one behind the other."""
-    return hashlib.blake2b(f"{request_id} {received_at!r}".encode(), digest_size=24).hexdigest()
+def draw_ids(request_id: str, received_at: float) -> tuple[str, str]:
+    """Return the trace id and the span id of a request: always the same ones for the same id and instant."""
+    drawn = hashlib.blake2b(f"{request_id} {received_at!r}".encode(), digest_size=24).hexdigest()
+    return drawn[:32], drawn[32:]

@@ -1,4 +1,4 @@
-"""Frames of a WebSocket (RFC 6455 5.2), as far as a gateway that relays bytes needs to know of them: where they end.
+"""Frames of a WebSocket (RFC 6455 5.2), as far as a gateway that relays bytes needs to know them: where they end.
 
     frame = FIN/RSV/opcode MASK/length [extended length] [masking key] payload
             1 byte         1 byte      2 or 8 bytes      4 bytes       length bytes
@@ -9,7 +9,7 @@ A close frame may stand between any two frames, also between the fragments of on
 GOING_AWAY = 1001
 """The close code (7.4.1) of a server that stops."""
 POLICY_VIOLATION = 1008
-"""The close code of a WebSocket whose token may no longer have it."""
+"""The close code of a WebSocket whose token is no longer allowed to use it."""
 _CLOSE = 0x8
 _OPCODES = frozenset({0x0, 0x1, 0x2, _CLOSE, 0x9, 0xA})
 _EXTENDED_BYTES = {126: 2, 127: 8}
@@ -21,19 +21,19 @@ class Frames:
 
     def __init__(self) -> None:
         self.is_closed = False
-        """Whether one of them was a close frame: nothing may follow it."""
+        """Whether a close frame was among them: nothing may follow it."""
         self._head = bytearray()
         self._payload_bytes = 0
-        """Of the present frame, still to come."""
+        """Bytes of the current frame's payload that are still to come."""
         self._is_broken = False
 
     @property
     def is_between(self) -> bool:
-        """Whether all that has come are whole frames."""
+        """Whether everything so far was whole frames."""
         return not (self._head or self._payload_bytes or self._is_broken)
 
     def feed(self, data: bytes) -> None:
-        """More bytes. Where they are no frames, it is never again between two of them."""
+        """Read more bytes. If they are no valid frames, `is_between` stays false from then on."""
         position = 0
         while position < len(data) and not self._is_broken:
             if self._payload_bytes:
@@ -47,7 +47,7 @@ class Frames:
             position += taken
 
     def _missing_head_bytes(self) -> int:
-        """What the head is short of, as far as it tells its own length."""
+        """Return how many bytes of the head are missing, as far as its length is known."""
         head = self._head
         if len(head) < 2:
             return 2 - len(head)
@@ -65,6 +65,6 @@ class Frames:
 
 
 def build_close(code: int, reason: str = "") -> bytes:
-    """A close frame of a server, which masks nothing (5.1); `reason` has at most 123 bytes."""
+    """Build a close frame of a server, which is not masked (5.1); `reason` has at most 123 bytes."""
     payload = code.to_bytes(2, "big") + reason.encode()
     return bytes((0x80 | _CLOSE, len(payload))) + payload

@@ -1,1 +1,1 @@
-"""What the developer page decides: who sees what, which tokens a list shows, how times and addresses read."""
+"""Decisions of the developer page: who sees what, which tokens a list shows, how times and addresses are written."""

@@ -1,10 +1,10 @@
-"""The builder of export addresses: what was chosen in a form, the exact address for it, and what comes of it.
+"""The builder of export addresses: the choices of a form, the exact address for them, and a sample of the export.
 
-The address names every option, also where it is the default: a build that copies it gets the same export when the
-policy's defaults change one day. What is allowed is asked of the gateway's own reading of a request, so that the
-builder never shows an address that would be refused without saying so.
+The address names every option, including defaults: a build that copies it gets the same export even if the policy's
+defaults change. The options are read as the gateway reads a request, so that the builder never shows an address that
+would be refused without saying so.
 
-Ready lines for those who use a new token: they read it from the environment, and never contain it.
+Snippets are ready lines for users of a new token: they read it from the environment, and never contain it.
 """
 
 import re
@@ -26,11 +26,11 @@ from gateway.core.variants.rendering import render
 
 ALL = "*"
 _UNESCAPED = ",*@"
-"""Kept as they are in a query, to be read: RFC 3986 3.4 allows them there."""
+"""Characters that stay unencoded in a query, for readability: RFC 3986 3.4 allows them there."""
 
 
 class Field(msgspec.Struct, frozen=True):
-    """One choice of the form. `chosen` has one text, or for a list of known values as many as are ticked."""
+    """One choice of the form. `chosen` has one text, or for a list of known values all that are ticked."""
 
     option: OfferedOption
     key: str
@@ -43,7 +43,7 @@ class Field(msgspec.Struct, frozen=True):
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A part of the path that is the caller's to fill in."""
+    """A part of the path that the caller fills in."""
 
     name: str
     key: str
@@ -51,23 +51,23 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Build(msgspec.Struct, frozen=True):
-    """What the form shows."""
+    """The content of the form."""
 
     parameters: tuple[Parameter, ...]
     fields: tuple[Field, ...]
     target: str
-    """Path and query; parameters that are not filled in stand in braces."""
+    """Path and query; parameters that are not filled in are in braces."""
     is_complete: bool
     mistakes: tuple[str, ...]
     sample: str
-    """What the export looks like, made of sample content; empty where it cannot be made."""
+    """The export of sample content; empty if it cannot be made."""
     media_type: str
     extension: str
-    """Of a file that keeps the export; empty where nothing can be exported."""
+    """The extension of a file with the export; empty if nothing can be exported."""
 
 
 def build(rule: Rule, variants: VariantRule, asked: Mapping[str, Sequence[str]], project: str) -> Build:
-    """The form as it was filled in: `p.NAME` for the path's parameters, `o.NAME` for options."""
+    """Read the form as it was filled in: `p.NAME` for the path's parameters, `o.NAME` for options."""
     offer = build_offer(variants, rule.pattern.text.partition(" ")[2])
     project_name = rule.pattern.segments[rule.project_segment][1:-1] if rule.project_segment is not None else ""
     parameters = tuple(
@@ -96,7 +96,7 @@ def build(rule: Rule, variants: VariantRule, asked: Mapping[str, Sequence[str]],
 
 
 def default_extension(variants: VariantRule | None) -> str:
-    """The extension of a file for an export of which no format is asked; empty where exports have no formats."""
+    """Return the extension of a file for an export in the default format; empty if exports have no formats."""
     if variants is None:
         return ""
     said = (option.default[0] for option in variants.options if option.sets == "format" and option.default)
@@ -109,7 +109,7 @@ def _read_field(option: OfferedOption, asked: Mapping[str, Sequence[str]]) -> Fi
     if said is None:
         return Field(option, key, option.default or ((ALL,) if option.all else ()))
     if not option.all:
-        return Field(option, key, (said[-1].strip(),))  # behind a switch that is on stands its being off
+        return Field(option, key, (said[-1].strip(),))  # a switch that is on sends "false" and "true"
     ticked = tuple(part.strip() for text in said for part in text.split(",") if part.strip())
     return Field(option, key, ticked or (ALL,))
 
@@ -120,7 +120,7 @@ def _write(field: Field) -> str:
 
 
 def _filled(rule: Rule, variants: VariantRule, segments: tuple[str, ...]) -> tuple[str, ...]:
-    """The segments with something allowed in the place of what is not filled in."""
+    """Return the segments with an allowed value for each parameter that is not filled in."""
     allowed = {option.segment: (option.values or ("x",))[0] for option in variants.options}
     return tuple(
         allowed.get(index, "x") if one.startswith("{") and one == rule.pattern.segments[index] else one
@@ -132,7 +132,7 @@ _NOT_NAME = re.compile(r"[^A-Z0-9]+")
 
 
 class Snippet(msgspec.Struct, frozen=True):
-    """A few lines under a heading; `place` says where they go, empty where that is clear."""
+    """A few lines under a heading; `place` says where they go, empty if that is obvious."""
 
     key: str
     title: str
@@ -141,13 +141,13 @@ class Snippet(msgspec.Struct, frozen=True):
 
 
 def variable_name(policy: str) -> str:
-    """The variable that a policy's tokens are kept in: KOPIMARK_API_TOKEN."""
+    """Return the name of the variable for a policy's tokens: KOPIMARK_API_TOKEN."""
     name = _NOT_NAME.sub("_", policy.upper()).strip("_")
     return f"{'' if name[:1].isalpha() else 'GATEWAY_'}{name}_API_TOKEN"
 
 
 def field_line(policy: Policy, value: str) -> str:
-    """The field that carries a token, as curl's -H takes it."""
+    """Return the field that carries a token, as curl's -H takes it."""
     source = policy.credentials[0]
     if source.is_bearer:
         return f"Authorization: Bearer {value}"
@@ -160,29 +160,52 @@ def build_snippets(policy: Policy, url: str, extension: str = "") -> tuple[Snipp
     Without an extension the file has none: what kind of content it is, nobody knows.
     """
     variable = variable_name(policy.name)
-    file = f"export.{extension}" if extension else "export"
+    file = f"exports/export.{extension}" if extension else "exports/export"
     pull = _PULL.format(field=field_line(policy, f"${variable}"), file=file, url=shlex.quote(url))
-    github = _GITHUB.format(variable=variable, file=file, job=indent(pull, " " * 10))
-    gitlab = _GITLAB.format(variable=variable, file=file, job=indent(pull, " " * 6))
+    command = _COMMAND.format(field=_field_option(policy), file=file, url=shlex.quote(url), variable=variable)
+    github = _GITHUB.format(variable=variable, job=indent(pull, " " * 10))
+    gitlab = _GITLAB.format(variable=variable, job=indent(pull, " " * 6))
     return (
-        Snippet("curl", "curl", "", pull),
+        Snippet("curl", "curl", "pull-export.sh, or a step of a job", pull),
+        Snippet("gateway", "gateway pull", "With token-gateway-pull, which also resumes and verifies", command),
         Snippet("environment", "Environment", ".env, kept out of version control", f"{variable}=paste-the-token-here"),
         Snippet("github", "GitHub Actions", ".github/workflows/pull.yml", github),
         Snippet("gitlab", "GitLab CI", ".gitlab-ci.yml", gitlab),
     )
 
 
-# The entity tag and the file are replaced together, and only after an answer that is good: some versions of curl (7.88)
-# empty the file of --etag-save at a refusal, and a transfer can break off. A tag without its file is no use.
+def _field_option(policy: Policy) -> str:
+    """Return the option of gateway-pull that names the field of the token, if that is not Authorization."""
+    name = field_line(policy, "").partition(":")[0]
+    return "" if policy.credentials[0].is_bearer else f" --field {name}"
+
+
+# The file and its entity tag are replaced after an answer of 200, and by nothing else: some versions of curl (7.88)
+# empty the file of --etag-save at a refusal, a transfer can break off, and an answer may have no tag. A tag without its
+# file is no use. The token goes to curl on its standard input, because everybody on a machine can read arguments.
+# --retry obeys Retry-After. curl tells 200 also of a transfer that breaks off. A failure is the status of the last
+# command, with and without -e.
 _PULL = """\
-[ -s {file} ] || rm -f {file}.etag
-rm -f {file}.new {file}.etag.new; touch {file}.etag
-curl --fail --silent --show-error \\
-  --header "{field}" \\
-  --etag-compare {file}.etag --etag-save {file}.etag.new \\
-  --output {file}.new {url} &&
-{{ [ ! -s {file}.new ] || mv {file}.new {file}; }} &&
-{{ [ ! -s {file}.etag.new ] || mv {file}.etag.new {file}.etag; }}"""
+url={url}
+file={file}
+mkdir -p "${{file%/*}}"
+[ -s "$file" ] || rm -f "$file.etag"
+rm -f "$file.new" "$file.etag.new"
+touch "$file.etag"
+status=$(printf '%s' "{field}" |
+  curl --fail --silent --show-error --header @- \\
+    --retry 5 --retry-connrefused --retry-max-time 600 \\
+    --etag-compare "$file.etag" --etag-save "$file.etag.new" \\
+    --output "$file.new" --write-out '%{{http_code}}' "$url") || status="$status, failed"
+case $status in
+  304) ;;
+  200) touch "$file.new" "$file.etag.new" && rm -f "$file.etag" &&
+    mv "$file.new" "$file" && mv "$file.etag.new" "$file.etag" ;;
+  *) echo "$url: answer $status; $file is unchanged" >&2; false ;;
+esac"""
+_COMMAND = """\
+gateway-pull {url} \\
+  --output {file} --token-variable {variable}{field}"""
 _GITHUB = """\
 # Settings, Secrets and variables, Actions: add {variable}
 on:
@@ -195,9 +218,7 @@ jobs:
       - name: Keep the last export and its entity tag
         uses: actions/cache@v4
         with:
-          path: |
-            {file}
-            {file}.etag
+          path: exports
           key: export-${{{{ github.run_id }}}}
           restore-keys: export-
       - name: Pull the export, if it has changed
@@ -213,7 +234,7 @@ pull:
     - if: $CI_PIPELINE_SOURCE == "schedule"
   cache:
     key: export
-    paths: [{file}, {file}.etag]
+    paths: [exports]
   script:
     - |
 {job}

@@ -1,12 +1,6 @@
-"""Times as people read them: how long ago, and exactly. All in UTC.
+"""Formatting for people: times, numbers, samples, an operator's summary of a day, and the history of changes.
 
-Numbers as people see them: bars of a chart, shares and large numbers.
-
-Small documents that show what an export looks like, before there is a token to pull one with.
-
-What an operator wants to know of a day at a glance.
-
-The history of changes in words.
+Times are in UTC. Samples are small documents that show what an export looks like, before there is a token.
 """
 
 from collections import Counter
@@ -22,11 +16,14 @@ from gateway.core.variants.model import DocumentKind, Variant
 
 _STEPS = ((31536000, "year"), (2592000, "month"), (604800, "week"), (86400, "day"), (3600, "hour"), (60, "minute"))
 _MOMENT_SECONDS = 45
-"""Nearer than this is now."""
+"""Seconds below which a time is described as now."""
 
 
 def describe_distance(seconds: int, now: int) -> str:
-    """`3 days ago`, `in 2 hours`, `just now`: from `now` to the time in Unix seconds, in its largest unit, cut off."""
+    """Describe a time in Unix seconds relative to `now`, in its largest unit, rounded down.
+
+    Examples are `3 days ago`, `in 2 hours` and `just now`.
+    """
     distance = abs(seconds - now)
     is_past = seconds <= now
     if distance < _MOMENT_SECONDS:
@@ -38,24 +35,24 @@ def describe_distance(seconds: int, now: int) -> str:
 
 
 def describe_moment(seconds: int) -> str:
-    """`21 November 2026, 13:05:09 UTC`."""
+    """Format a time such as `21 November 2026, 13:05:09 UTC`."""
     moment = datetime.fromtimestamp(seconds, UTC)
     return f"{moment.day} {moment:%B %Y, %H:%M:%S} UTC"
 
 
 def describe_day(seconds: int) -> str:
-    """`21 Nov 2026`."""
+    """Format a day such as `21 Nov 2026`."""
     moment = datetime.fromtimestamp(seconds, UTC)
     return f"{moment.day} {moment:%b %Y}"
 
 
 def last_day(seconds: int) -> str:
-    """The last day, such as 2027-01-31, that has ended by then, in UTC."""
+    """Return the last day, such as 2027-01-31, that has ended by then, in UTC."""
     return datetime.fromtimestamp(seconds - 86400, UTC).strftime("%Y-%m-%d")
 
 
 def parse_day(text: str) -> int | None:
-    """Unix seconds of the end of a day such as 2027-01-31, in UTC; None for what is none."""
+    """Return Unix seconds of the end of a day such as 2027-01-31, in UTC, or None for any other text."""
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
@@ -66,7 +63,7 @@ def parse_day(text: str) -> int | None:
 HEIGHT = 40
 STEP = 10
 LEAST = 2
-"""Of a bar that stands for any requests at all: one must not look like none."""
+"""The least height of a bar with any requests, so that it differs from none."""
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -78,12 +75,12 @@ class Bar(msgspec.Struct, frozen=True):
 
     @property
     def y(self) -> int:
-        """Bars stand on the ground; a drawing begins at the top."""
+        """The top of the bar: bars stand on the ground, a drawing begins at the top."""
         return HEIGHT - self.height
 
 
 def build_bars(points: Sequence[UsagePoint]) -> list[Bar]:
-    """A bar for each day, the largest as high as the drawing; a day without requests has one of height 1."""
+    """Return a bar for each day, the largest as high as the drawing; a day without requests has height 1."""
     most = max((point.requests for point in points), default=0)
     return [
         Bar(
@@ -96,12 +93,15 @@ def build_bars(points: Sequence[UsagePoint]) -> list[Bar]:
 
 
 def describe_number(number: int) -> str:
-    """`12 345`, with thin spaces that do not break."""
+    """Format a number such as `12 345`, with thin spaces that do not break."""
     return f"{number:,}".replace(",", "\u202f")
 
 
 def describe_share(part: int | float, whole: int | float) -> str:
-    """`12.5 %`; nothing of nothing is a dash. What is not all never reads as 100 %, what is some never as 0 %."""
+    """Format a share such as `12.5 %`; a share of nothing is a dash.
+
+    Less than all is never 100 %, and more than nothing is never 0 %.
+    """
     if not whole:
         return "\u2013"
     share = 100 * part / whole
@@ -132,7 +132,7 @@ _TOKENS = (
 
 
 def build_sample(kind: DocumentKind, variant: Variant) -> bytes:
-    """A document that has what the variant asks for: its languages and its statuses, or its mode."""
+    """Build a document with what the variant asks for: its languages and its statuses, or its mode."""
     return msgspec.json.encode(_build_texts(variant) if kind == "translations" else _build_tokens(variant))
 
 
@@ -165,11 +165,11 @@ def _build_tokens(variant: Variant) -> object:
 
 MOST_REASONS = 8
 FAILING_SHARE = 0.05
-"""Of a day's requests: a backend that fails more of them is failing."""
+"""The share of a day's requests above which a backend counts as failing."""
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """All policies together."""
+    """The sums over all policies."""
 
     requests: int
     refused: int
@@ -177,13 +177,13 @@ class Summary(msgspec.Struct, frozen=True):
     """The most frequent reasons."""
     from_cache: int
     cacheable: int
-    """What the cache could have answered."""
+    """The requests that the cache could have answered."""
     not_modified: int
     upstream_failures: int
 
 
 class Service(msgspec.Struct, frozen=True):
-    """How a policy is served at the moment: `state` for the eye, and in words."""
+    """How a policy is served now: `state` for the color, and words."""
 
     state: Literal["active", "ending", "revoked"]
     words: str
@@ -191,7 +191,7 @@ class Service(msgspec.Struct, frozen=True):
 
 
 def describe_service(targets: int, unreachable: Sequence[str], usage: PolicyUsage, *, is_outdated: bool) -> Service:
-    """What an operator has to know first; `unreachable` says why some of the `targets` cannot be connected to."""
+    """Describe what an operator must know first; `unreachable` says why some of the `targets` cannot be reached."""
     causes = tuple(unreachable)
     if causes and len(causes) == targets:
         return Service("revoked", "Backend unreachable", causes)
@@ -203,7 +203,7 @@ def describe_service(targets: int, unreachable: Sequence[str], usage: PolicyUsag
 
 
 def summarize(usages: Sequence[PolicyUsage]) -> Summary:
-    """The sums of what was counted for each policy, and for requests that met none."""
+    """Add up what was counted for each policy, and for requests that matched none."""
     refusals: Counter[str] = Counter()
     caches: Counter[str] = Counter()
     for usage in usages:
@@ -221,7 +221,7 @@ def summarize(usages: Sequence[PolicyUsage]) -> Summary:
     )
 
 
-_DEEDS: Mapping[Action, tuple[str, str]] = {
+_ACTIONS: Mapping[Action, tuple[str, str]] = {
     Action.CREATE: ("created", "create it"),
     Action.IMPORT: ("imported", "import it"),
     Action.UPDATE: ("changed", "change it"),
@@ -240,12 +240,12 @@ _REFUSALS: Mapping[str, str] = {
 }
 _TIMES = ("not_before", "expires_at")
 _QUIET = ("name", "project", "owner")
-"""Not told of a new token: they stand beside it."""
+"""Fields that are left out for a new token, because they stand beside it."""
 
 
-def describe_deed(entry: AuditEntry) -> str:
-    """`rotated`; `tried to rotate it, and was refused: it was over`. A switch is told by what it does."""
-    done, attempted = _DEEDS[entry.action]
+def describe_action(entry: AuditEntry) -> str:
+    """Describe an entry's action: `rotated`, or an attempt and why it was refused. A switch is named by its effect."""
+    done, attempted = _ACTIONS[entry.action]
     if entry.outcome != DONE:
         return f"tried to {attempted}, and was refused: {_REFUSALS.get(entry.outcome, 'it was not valid')}"
     if set(entry.changes) - {"disabled_by"} == {"is_active"}:
@@ -254,7 +254,7 @@ def describe_deed(entry: AuditEntry) -> str:
 
 
 def describe_changes(entry: AuditEntry) -> Iterator[tuple[str, str, str]]:
-    """Each field with what it said before and after; empty texts for nothing."""
+    """Yield each field with its values before and after; texts are empty for nothing."""
     for field, (before, after) in entry.changes.items():
         if field in ("is_active", "disabled_by", "successor", "predecessor", "parent"):
             continue

@@ -1,11 +1,11 @@
-"""What somebody who has signed in may see and change.
+"""The permissions of a visitor who has signed in.
 
 Rule 1: an operator (an admin token) reaches everything. Any other token reaches what it is bound to: a project's token
-the tokens of that project, an owner's token those of that owner, in its own policy and nowhere else.
-Rule 2: nobody gives more than he has. A token that was signed in with is the bound of what it makes: no scope that it
-lacks, no later end than its own, its own plan, and nobody's name but his. A child changes nothing: what it made would
-outlive its parent. Where a policy names the scope that making children needs, making tokens here needs it too.
-Rule 3: what is out of reach reads as if it did not exist.
+the tokens of that project, an owner's token those of that owner, only in its own policy.
+Rule 2: nobody grants more than they have. The token that was signed in with bounds what it creates: no scope that it
+lacks, no later expiry than its own, its own plan, and only its own owner. A child changes nothing: what it created
+would outlive its parent. If a policy names the scope that creating children needs, creating tokens here needs it too.
+Rule 3: what is outside of the access looks as if it did not exist.
 """
 
 from collections.abc import Mapping
@@ -19,87 +19,90 @@ from gateway.core.tokens.owners import OwnerRecord
 from gateway.core.tokens.records import TokenRecord
 
 
-class Reach(msgspec.Struct, frozen=True):
-    """Whose tokens these are; None where it does not matter."""
+class AccessScope(msgspec.Struct, frozen=True):
+    """The tokens that somebody has access to; None means any."""
 
     policy: str | None = None
     project: str | None = None
     owner: str | None = None
 
     def covers(self, record: TokenRecord) -> bool:
-        """Whether a token is within reach."""
+        """Return whether the access includes a token."""
         return (
             self.policy in (None, record.policy)
             and self.project in (None, record.project)
             and self.owner in (None, record.owner)
         )
 
-    def narrowed(self, policy: str | None, project: str | None, owner: str | None) -> "Reach | None":
-        """The part of it that is asked for; None where that lies outside."""
+    def narrowed(self, policy: str | None, project: str | None, owner: str | None) -> "AccessScope | None":
+        """Return the requested part of it, or None if that is outside."""
         pairs = ((self.policy, policy), (self.project, project), (self.owner, owner))
         if any(mine is not None and theirs not in (None, mine) for mine, theirs in pairs):
             return None
-        return Reach(*(theirs if mine is None else mine for mine, theirs in pairs))
+        return AccessScope(*(theirs if mine is None else mine for mine, theirs in pairs))
 
 
-EVERYTHING = Reach()
+EVERYTHING = AccessScope()
 
 
-def reach_of(record: TokenRecord, policies: Mapping[str, Policy]) -> Reach | None:
-    """What a token that is not an admin's reaches; None where its policy is gone or it is bound to nothing."""
+def find_access(record: TokenRecord, policies: Mapping[str, Policy]) -> AccessScope | None:
+    """Return what a token that is no admin token may see; None if its policy is gone or it is bound to nothing."""
     policy = policies.get(record.policy)
     if policy is None or not policy.binding(record.project, record.owner):
         return None
     owner = record.owner if policy.bound_to == "owner" else None
-    return Reach(policy.name, record.project or None, owner)
+    return AccessScope(policy.name, record.project or None, owner)
 
 
 def grantable(policy: Policy, giver: TokenRecord | None, owner: OwnerRecord | None = None) -> frozenset[str]:
-    """The scopes that may be given; `giver` is the token signed in with, None for an operator.
+    """Return the scopes that may be granted; `giver` is the token signed in with, None for an operator.
 
-    `owner` is the record of whom a new token is for, where he has one; what he may not do it cannot be given.
+    `owner` is the record of the new token's owner, if there is one; a scope that the owner lacks cannot be granted.
     """
-    sides = [" ".join(policy.scopes) if giver is None else giver.scopes]
+    grantors = [" ".join(policy.scopes) if giver is None else giver.scopes]
     if owner is not None:
-        sides.append(" ".join(owner.permissions.values()))
-    held = [set(side.split()) for side in sides]
+        grantors.append(" ".join(owner.permissions.values()))
+    held = [set(grantor.split()) for grantor in grantors]
     return frozenset(
         scope
         for scope in policy.usable_scopes()
-        if not any(policy.scope_grants[scope].isdisjoint(side) for side in held)
+        if not any(policy.scope_grants[scope].isdisjoint(grantor) for grantor in held)
     )
 
 
 def why_none(policy: Policy, giver: TokenRecord | None) -> str:
-    """Why the giver can make no tokens at all, in words; empty where he can."""
+    """Return why the giver can create no tokens at all, in words; empty if it can."""
     if giver is None or not policy.parent_scope or policy.parent_scope in grantable(policy, giver):
         return ""
     return f"The token you signed in with does not hold {policy.parent_scope}, so it can make no others."
 
 
-def as_given(giver: TokenRecord | None, wanted: TokenRequest) -> TokenRequest:
-    """The same with what follows from who gives: his plan, and his owner, in whose name and bounds it will act."""
+def as_given(giver: TokenRecord | None, request: TokenRequest) -> TokenRequest:
+    """Return the request with the giver's plan and owner, in whose name and bounds the token will act."""
     if giver is None:
-        return wanted
-    return msgspec.structs.replace(wanted, plan=giver.plan, owner=giver.owner)
+        return request
+    return msgspec.structs.replace(request, plan=giver.plan, owner=giver.owner)
 
 
-def excess(
-    policy: Policy, giver: TokenRecord | None, wanted: TokenRequest | TokenChange, old: TokenRecord | None = None
+def excess_grants(
+    policy: Policy, giver: TokenRecord | None, request: TokenRequest | TokenChange, old: TokenRecord | None = None
 ) -> str:
-    """Why the giver cannot give what is wanted, in words; empty where he can. What `old` has already is not given."""
+    """Return why the giver cannot grant the request, in words; empty if it can.
+
+    What `old` has already is not granted.
+    """
     if giver is None:
         return ""
-    scopes = set(wanted.scopes) if isinstance(wanted.scopes, tuple) else set[str]()
-    ends = wanted.expires_at
+    scopes = set(request.scopes) if isinstance(request.scopes, tuple) else set[str]()
+    ends = request.expires_at
     if old is not None:
         scopes -= set(old.scopes.split())
         ends = msgspec.UNSET if ends == old.expires_at else ends
     return _excess(policy, giver, scopes, ends)
 
 
-def rotation_excess(policy: Policy, giver: TokenRecord | None, record: TokenRecord) -> str:
-    """Why the giver cannot have the text of a token's successor; empty where he can."""
+def excess_grants_of_rotation(policy: Policy, giver: TokenRecord | None, record: TokenRecord) -> str:
+    """Return why the giver cannot get the text of a token's successor; empty if it can."""
     if giver is None or giver.digest == record.digest:
         return ""
     if (record.owner, record.plan) != (giver.owner, giver.plan):

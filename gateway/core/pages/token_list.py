@@ -1,4 +1,4 @@
-"""Which tokens of many a page shows: searched, sorted and cut into pages on the server, for ten thousand as for ten."""
+"""The tokens that a page shows: searched, sorted and paginated on the server, for ten thousand as for ten."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
@@ -9,14 +9,14 @@ from gateway.core.tokens.changes import TokenState
 from gateway.core.tokens.records import TokenRecord
 
 PAGE_SIZE = 25
-"""Rows that fit on two screens: what is further down is found by search."""
+"""Rows that fit on two screens; the search finds what is further down."""
 MAXIMUM_SEARCH_LENGTH = 200
 LATEST = 2**63
-"""Later than any time: a token without an end sorts behind all that have one."""
+"""Later than any time: a token without an expiry sorts after all others."""
 
 
 class Listed(Protocol):
-    """What is known of each token that may be listed."""
+    """The properties of each token that may be listed."""
 
     @property
     def record(self) -> TokenRecord: ...
@@ -32,7 +32,7 @@ SORTS: Mapping[str, Callable[[Any], Any]] = {
     "used": lambda row: row.record.last_use,
     "expires": lambda row: LATEST if row.record.expires_at is None else row.record.expires_at,
 }
-"""What a list can be sorted by."""
+"""The keys by which a list can be sorted."""
 DESCENDING = "-"
 DEFAULT_SORT = "-created"
 STATES: Mapping[str, tuple[TokenState, ...]] = {
@@ -43,12 +43,12 @@ STATES: Mapping[str, tuple[TokenState, ...]] = {
     "revoked": (TokenState.REVOKED,),
     "all": tuple(TokenState),
 }
-"""What a list can be filtered by; the first is what is shown unasked."""
+"""The states by which a list can be filtered; the first is the default."""
 DEFAULT_STATE = next(iter(STATES))
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What is asked of a list. Unknown sorts and states read as the default ones: they come from an address."""
+    """The query of a list. Unknown sorts and states become the defaults, because they come from an address."""
 
     text: str = ""
     state: str = DEFAULT_STATE
@@ -57,7 +57,7 @@ class Listing(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """What it is sorted by."""
+        """The key by which it is sorted."""
         return self.sort.removeprefix(DESCENDING)
 
     @property
@@ -67,20 +67,20 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, Generic[Row], frozen=True):
-    """A part of the list, and how much there is of it."""
+    """A page of the list, and the size of the list."""
 
     rows: list[Row]
     number: int
     count: int
-    """Pages, at least one."""
+    """The number of pages, at least one."""
     found: int
-    """Tokens that agree with the search and the filter."""
+    """Tokens that match the search and the filter."""
     total: int
-    """Tokens before them."""
+    """Tokens before search and filter."""
 
 
 def parse_listing(text: str, state: str, sort: str, page: str) -> Listing:
-    """What an address asks for; anything unknown in it reads as what is shown unasked."""
+    """Parse the query of an address; anything unknown in it becomes the default."""
     return Listing(
         text=" ".join(text[:MAXIMUM_SEARCH_LENGTH].split()),
         state=state if state in STATES else DEFAULT_STATE,
@@ -90,12 +90,12 @@ def parse_listing(text: str, state: str, sort: str, page: str) -> Listing:
 
 
 def select(rows: Sequence[Row], listing: Listing) -> Page[Row]:
-    """The page of the rows that is asked for; the last one where there are fewer.
+    """Return the requested page of the rows, or the last one if there are fewer.
 
-    Rows that are equal by what is asked stay as they are, so nobody is on two pages where they always come alike.
+    Rows that compare equal keep their order, so no row is on two pages if the input order is stable.
     """
-    wanted, words = STATES[listing.state], listing.text.casefold().split()
-    found = [row for row in rows if row.state in wanted and (not words or _agrees(row.record, words))]
+    states, words = STATES[listing.state], listing.text.casefold().split()
+    found = [row for row in rows if row.state in states and (not words or _agrees(row.record, words))]
     found.sort(key=SORTS[listing.key], reverse=listing.is_descending)
     count = max(1, -(-len(found) // PAGE_SIZE))
     number = min(max(1, listing.page), count)
@@ -104,7 +104,7 @@ def select(rows: Sequence[Row], listing: Listing) -> Page[Row]:
 
 
 def _agrees(record: TokenRecord, words: Sequence[str]) -> bool:
-    """Whether each word is somewhere in what is shown of the token, or is the beginning of its id."""
+    """Return whether each word is part of what is shown of the token, or the beginning of its id."""
     parts = (record.name, record.shown, record.policy, record.project, record.owner, record.scopes)
     text = "\n".join(parts).casefold()
     return all(word in text or record.identity.startswith(word) for word in words)

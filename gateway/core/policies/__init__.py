@@ -1,2 +1,5 @@
-"""Policies: one TOML file a product. document.py is the file's shape, reading.py finds its mistakes,
-rules.py and compiling.py make what a request meets, matching.py finds the rule."""
+"""Policies: one TOML file for each product.
+
+schema.py is the file's shape, reading.py finds its mistakes, compiler.py and the modules beside it compile it to
+model.py, and matching.py finds the rule of a request.
+"""

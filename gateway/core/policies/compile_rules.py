@@ -1,19 +1,11 @@
-"""Turns the `cache` table of a rule into what requests meet, and finds its mistakes.
+"""Compile the parts of a policy document that concern its rules, and find their mistakes.
 
-A policy document on its way to what requests meet.
+These are `cache`, `etag`, how tokens are managed under a product's own paths, quotas, costs and scopes.
 
-A rule's `etag` table, ready to be made tags by.
-
-Compiles how tokens are managed under a product's own paths.
-
-Quotas as policies write them: their grammar, who has which, and the mistakes of their meaning.
-
-The grammar is that of the library `limits` ("100/minute", "5 per 2 hours", "1/second; 100/minute"), and so are the
-names of the algorithms. It is written down again here, as importing it would cost each command a tenth of its time; a
-test holds the one to the other. A request has the quotas of the policy, of its token's plan and of its rule. Without a
-token, under a public rule, it has those of the policy and of the rule that are per address, and no others.
-
-Turns what a policy says of scopes into what tokens and rules hold, every name an own name.
+The grammar of quotas is that of the library `limits` ("100/minute", "5 per 2 hours", "1/second; 100/minute"), and so
+are the names of the algorithms. It is repeated here, because importing it would cost each command a tenth of its time;
+a test holds the two equal. A request has the quotas of the policy, of its token's plan and of its rule. Without a
+token, under a public rule, it has only those of the policy and of the rule that are per address.
 
 Rule: a name means one scope. An alias can be neither a scope of its own nor an alias of two.
 """
@@ -32,17 +24,17 @@ from gateway.core.http.ratelimit_fields import build_ratelimit_policy
 from gateway.core.policies.grammar import Binding
 from gateway.core.policies.matching import Pattern, bind_parameters
 from gateway.core.policies.model import (
+    DEFAULT_MAPPING,
     FIELDS,
     NAMED,
     NO_PLAN,
-    OWN,
     STATUSES,
     Allotment,
     CacheRule,
-    Dialect,
     Entitlement,
     Policy,
     Refusal,
+    TokenApiMapping,
 )
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
 from gateway.core.policies.schema import CacheTable, CostTable, PolicyDocument, QuotaTable, RuleTable, ScopeTable
@@ -62,15 +54,15 @@ from gateway.core.tokens.scopes import Bundle, Scope
 Made = TypeVar("Made")
 
 
-class Draft:
-    """One document on its way: what was made of it so far and the mistakes met."""
+class CompileContext:
+    """One document that is being compiled, and the mistakes found so far."""
 
     def __init__(self, document: PolicyDocument) -> None:
         self.document = document
         self.mistakes: list[Mistake] = []
 
     def attempt(self, path: str, make: Callable[[], Made]) -> Made | None:
-        """What `make` returns; a ValueError becomes a mistake at `path` and None."""
+        """Return what `make` returns; turn a ValueError into a mistake at `path` and None."""
         try:
             return make()
         except ValueError as error:
@@ -78,22 +70,22 @@ class Draft:
             return None
 
     def check_names(self, kind: str, names: Iterable[str], known: Mapping[str, object], path: str) -> None:
-        """Notes each of `names` that is not among `known`."""
+        """Add a mistake for each of `names` that is not among `known`."""
         for index, name in enumerate(names):
             if name not in known:
                 self.mistakes.append(Mistake(path_to(path, index), unknown_name(kind, name, known)))
 
 
 def why_unbound(bound_to: Binding, what: str) -> str:
-    """Why not every token of a policy has a project or an owner, in the words of a mistake."""
+    """Return a mistake's text: why not every token of a policy has a project or an owner."""
     bound = "nothing" if bound_to == "none" else f"their {bound_to}"
     return f"the policy's tokens are bound to {bound} and need have no {what}"
 
 
 def compile_cache(table: CacheTable, bound_to: Binding, *, is_public: bool) -> CacheRule:
-    """The rule's cache. Whoever says how long answers are kept, or who shares them, has said that they are shared.
+    """Return the rule's cache. Saying how long answers are kept, or who shares them, also allows sharing them.
 
-    Tokens that are bound to nothing share with nobody, where the rule does not say it.
+    If tokens are bound to nothing, they share with no other, unless the rule says so.
     """
     by_default: Entitlement = "token" if bound_to == "none" else bound_to
     stated = (table.fresh, table.stale_while_revalidate, table.stale_if_error, table.keep, table.heuristic)
@@ -113,7 +105,7 @@ def compile_cache(table: CacheTable, bound_to: Binding, *, is_public: bool) -> C
 def cache_mistakes(
     table: CacheTable, pattern: Pattern, bound_to: Binding, *, is_public: bool, path: str
 ) -> Iterator[Mistake]:
-    """What cannot stand in a `cache` table at `path`."""
+    """Yield the mistakes of a `cache` table at `path`."""
     if is_public and table.shared_by not in (None, "public"):
         message = f"the requests of a public rule come without a token and have no {table.shared_by}"
         yield Mistake(f"{path}.shared_by", message)
@@ -136,13 +128,13 @@ def _seconds(duration: str | None) -> int | None:
 
 
 class Attempt(Protocol):
-    """Makes something; a ValueError becomes a mistake at a path, and None."""
+    """Calls `make`; a ValueError becomes a mistake at `path`, and None is returned."""
 
     def __call__(self, path: str, make: Callable[[], Made]) -> Made | None: ...
 
 
 def compile_tag_rule(table: RuleTable, path: str, attempt: Attempt) -> TagRule:
-    """How the rule at `path` makes its tags."""
+    """Return how the rule at `path` makes its entity tags."""
     if table.etag is None:
         return BY_VALUE
     path = f"{path}.etag"
@@ -166,21 +158,21 @@ def _check_use(table: RuleTable) -> None:
         raise ValueError("only what is cached gets a tag here: give the rule a cache table too")
 
 
-def compile_dialect(draft: Draft) -> Dialect:
-    """The dialect of the document."""
-    table = draft.document.management
+def compile_mapping(context: CompileContext) -> TokenApiMapping:
+    """Compile the mapping of the document, and find its mistakes."""
+    table = context.document.management
     if table is None:
-        return OWN
-    _check_names(draft, "field", table.fields, dict.fromkeys(FIELDS), "$.management.fields")
-    _check_names(draft, "code", table.errors, STATUSES, "$.management.errors")
+        return DEFAULT_MAPPING
+    _check_names(context, "field", table.fields, dict.fromkeys(FIELDS), "$.management.fields")
+    _check_names(context, "code", table.errors, STATUSES, "$.management.errors")
     for index, name in enumerate(table.integers):
         if name not in FIELDS:
             path = path_to("$.management.integers", index)
-            draft.mistakes.append(Mistake(path, unknown_name("field", name, dict.fromkeys(FIELDS))))
+            context.mistakes.append(Mistake(path, unknown_name("field", name, dict.fromkeys(FIELDS))))
     if len(set(table.fields.values())) < len(table.fields):
-        draft.mistakes.append(Mistake("$.management.fields", "two fields have the same name"))
-    return Dialect(
-        fields=table.fields or OWN.fields,
+        context.mistakes.append(Mistake("$.management.fields", "two fields have the same name"))
+    return TokenApiMapping(
+        fields=table.fields or DEFAULT_MAPPING.fields,
         integers=frozenset(table.integers),
         refusals={
             code: Refusal(refusal.status, msgspec.json.encode(refusal.content))
@@ -189,8 +181,8 @@ def compile_dialect(draft: Draft) -> Dialect:
     )
 
 
-def find_token(draft: Draft, pattern: Pattern, table: RuleTable, path: str) -> int | None:
-    """Where in the path of a rule that manages the token stands that it is about."""
+def find_token(context: CompileContext, pattern: Pattern, table: RuleTable, path: str) -> int | None:
+    """Return the index of the path segment that names the token to manage, or None; find the mistakes of `manage`."""
     parameter, mistake = table.token, None
     if table.manage is None:
         mistake = "only a rule with manage is about a token in its path" if parameter else None
@@ -198,24 +190,26 @@ def find_token(draft: Draft, pattern: Pattern, table: RuleTable, path: str) -> i
         mistake = "a rule with manage is answered by the gateway: it can be neither public, cached nor shaped"
     elif (parameter is None) != (table.manage not in NAMED):
         mistake = f"manage = {table.manage!r} names {'its' if table.manage in NAMED else 'no'} token in the path"
-    elif table.manage != "child" and draft.document.token.bound_to == "none":
+    elif table.manage != "child" and context.document.token.bound_to == "none":
         mistake = f"manage = {table.manage!r} is about tokens of one project or owner: these are bound to neither"
     elif parameter is not None and parameter not in pattern.segments:
         mistake = f"the path of {pattern.text!r} has no parameter {parameter}"
     if mistake is not None:
-        draft.mistakes.append(Mistake(f"{path}.manage" if parameter is None else f"{path}.token", mistake))
+        context.mistakes.append(Mistake(f"{path}.manage" if parameter is None else f"{path}.token", mistake))
         return None
     return None if parameter is None else pattern.segments.index(parameter)
 
 
-def _check_names(draft: Draft, kind: str, named: Mapping[str, object], known: Mapping[str, object], path: str) -> None:
+def _check_names(
+    context: CompileContext, kind: str, named: Mapping[str, object], known: Mapping[str, object], path: str
+) -> None:
     for name in named:
         if name not in known:
-            draft.mistakes.append(Mistake(path_to(path, name), unknown_name(kind, name, known)))
+            context.mistakes.append(Mistake(path_to(path, name), unknown_name(kind, name, known)))
 
 
 QUOTA_NAME = re.compile(r"[a-z][a-z0-9_-]*")
-"""A name that is valid as a String and as a Token of RFC 9651: the draft may still move from one to the other."""
+"""A name that is valid as a String and as a Token of RFC 9651, because the draft may still change between them."""
 _SEPARATOR = re.compile("[,;|]")
 _LIMIT = re.compile(r"\s*([0-9]+)\s*(?:/|per)\s*([0-9]+)?\s*([a-z]+)\s*", re.IGNORECASE)
 _DAY = 86400
@@ -232,7 +226,7 @@ class Limit(NamedTuple):
 
 
 def parse_limits(text: str) -> list[Limit]:
-    """Return the limits of a text such as "1/second; 100 per 2 minutes"; ValueError for anything else."""
+    """Return the limits of a text such as "1/second; 100 per 2 minutes". Raise ValueError for anything else."""
     limits = []
     for part in _SEPARATOR.split(text):
         match = _LIMIT.fullmatch(part)
@@ -245,9 +239,9 @@ def parse_limits(text: str) -> list[Limit]:
 
 
 def parse_quotas(name: str, text: str, algorithm: str = FIXED_WINDOW, burst: int | None = None) -> tuple[Quota, ...]:
-    """The quotas of one policy entry; ValueError says what is wrong.
+    """Return the quotas of one policy entry. Raise ValueError that says what is wrong.
 
-    Several limits in one text are told apart by their granularity: "1/second; 100/minute" under the name `pull` is
+    Several limits in one text are named after their granularity: "1/second; 100/minute" under the name `pull` is
     `pull-second` and `pull-minute`.
     """
     _check_name(name)
@@ -295,17 +289,17 @@ def _fill_bucket(quota: Quota, burst: int | None, count: int) -> Quota:
 
 
 def compile_quotas(
-    draft: Draft, table: Mapping[str, str | QuotaTable], path: str, allotted_by: str = ""
+    context: CompileContext, table: Mapping[str, str | QuotaTable], path: str, allotted_by: str = ""
 ) -> dict[str, Quota]:
-    """The quotas of one table by name; `allotted_by` is the pattern of the rule that they are for, if it is one."""
-    bound_to, quotas = draft.document.token.bound_to, dict[str, Quota]()
+    """Return the quotas of one table by name; `allotted_by` is the pattern of the rule that they are for, if any."""
+    bound_to, quotas = context.document.token.bound_to, dict[str, Quota]()
     for name, entry in table.items():
         one = QuotaTable(limit=entry) if isinstance(entry, str) else entry
         if one.per in ("owner", "project") and one.per != bound_to:
-            draft.mistakes.append(Mistake(f"{path_to(path, name)}.per", why_unbound(bound_to, one.per)))
-        for quota in draft.attempt(path_to(path, name), partial(_parse_entry, name, one)) or ():
+            context.mistakes.append(Mistake(f"{path_to(path, name)}.per", why_unbound(bound_to, one.per)))
+        for quota in context.attempt(path_to(path, name), partial(_parse_entry, name, one)) or ():
             if quota.name in quotas:
-                draft.mistakes.append(Mistake(path_to(path, name), f"another quota is named {quota.name!r} already"))
+                context.mistakes.append(Mistake(path_to(path, name), f"another quota is named {quota.name!r} already"))
             quotas[quota.name] = msgspec.structs.replace(quota, per=one.per, is_shadow=one.shadow, rule=allotted_by)
     return quotas
 
@@ -322,7 +316,7 @@ def _parse_entry(name: str, entry: QuotaTable) -> tuple[Quota, ...]:
 
 
 def compile_cost(table: int | CostTable) -> Cost:
-    """An outcome of which nothing is said costs what a miss does."""
+    """Compile what requests cost. An outcome that is not named costs as much as a miss."""
     if isinstance(table, int):
         return Cost(table)
     units = {outcome: getattr(table, outcome) for outcome in Outcome}
@@ -331,38 +325,40 @@ def compile_cost(table: int | CostTable) -> Cost:
     return Cost(max(by_outcome.values()), by_outcome, reported_by)
 
 
-def compile_rule_quotas(draft: Draft) -> tuple[Quota, ...]:
-    """The quotas that are for one rule each, of all rules."""
-    tables = enumerate(draft.document.rules)
+def compile_rule_quotas(context: CompileContext) -> tuple[Quota, ...]:
+    """Return the quotas of all rules that are for one rule each."""
+    tables = enumerate(context.document.rules)
     paths = ((f"{path_to('$.rules', index)}.quotas", table) for index, table in tables)
-    return tuple(q for path, table in paths for q in compile_quotas(draft, table.quotas, path, table.match).values())
+    return tuple(q for path, table in paths for q in compile_quotas(context, table.quotas, path, table.match).values())
 
 
 def allot(quotas: Iterable[Quota]) -> Allotment:
-    """What a request has, one partition after the other: that is the order of the script's answer."""
+    """Return the allotment of quotas, sorted by partition: that is the order of the script's answer."""
     ordered = tuple(sorted(quotas, key=lambda quota: PARTITIONS.index(quota.per)))
     return Allotment(ordered, build_ratelimit_policy(ordered))
 
 
-def allot_for_rule(draft: Draft, policy: Policy, table: RuleTable, path: str, pattern: str) -> dict[str, Allotment]:
-    """The quotas of a rule's requests by plan; of a public rule only those that count addresses."""
+def allot_for_rule(
+    context: CompileContext, policy: Policy, table: RuleTable, path: str, pattern: str
+) -> dict[str, Allotment]:
+    """Return the quotas of a rule's requests by plan; for a public rule only those that count addresses."""
     own = [quota for quota in policy.rule_quotas if quota.rule == pattern]
-    _check_own(draft, policy, table, own, path)
+    _check_own(context, policy, table, own, path)
     if table.public:
         return {NO_PLAN: allot([*(quota for quota in policy.quotas if quota.per == "address"), *own])}
     return {name: allot([*plan.quotas, *own]) for name, plan in policy.plans.items()}
 
 
-def check_cost(draft: Draft, allotments: Iterable[Allotment], reserved: int, path: str) -> None:
-    """Notes each quota that a request's cost can never fit into."""
+def check_cost(context: CompileContext, allotments: Iterable[Allotment], reserved: int, path: str) -> None:
+    """Add a mistake for each quota that a request's cost can never fit into."""
     quotas = dict.fromkeys(quota for allotment in allotments for quota in allotment.quotas if not quota.is_shadow)
     for quota in quotas:
         if 0 < quota.capacity < quota.units_of(reserved):
             message = f"{reserved} never fits into the quota {quota.name!r} of {quota.capacity}"
-            draft.mistakes.append(Mistake(f"{path}.cost", message))
+            context.mistakes.append(Mistake(f"{path}.cost", message))
 
 
-def _check_own(draft: Draft, policy: Policy, table: RuleTable, own: Iterable[Quota], path: str) -> None:
+def _check_own(context: CompileContext, policy: Policy, table: RuleTable, own: Iterable[Quota], path: str) -> None:
     known = {quota.name for quotas in (policy.quotas, *(p.quotas for p in policy.plans.values())) for quota in quotas}
     for quota in own:
         name, other = quota.name, next(one for one in policy.rule_quotas if one.name == quota.name)
@@ -374,49 +370,49 @@ def _check_own(draft: Draft, policy: Policy, table: RuleTable, own: Iterable[Quo
             message = 'a public rule asks for no token, so its requests can only be counted per = "address"'
         else:
             continue
-        draft.mistakes.append(Mistake(path_to(f"{path}.quotas", name), message))
+        context.mistakes.append(Mistake(path_to(f"{path}.quotas", name), message))
 
 
-def compile_names(draft: Draft) -> dict[str, str]:
-    """Every name that a scope goes by, to its own name; an alias that is taken is a mistake."""
-    scopes = draft.document.scopes
+def compile_names(context: CompileContext) -> dict[str, str]:
+    """Map every name of a scope, aliases included, to its own name; a taken alias is a mistake."""
+    scopes = context.document.scopes
     names = {name: name for name in scopes}
     for name, table in scopes.items():
         for index, alias in enumerate([] if isinstance(table, str) else table.aliases):
             if alias in names:
                 taken = "a scope itself" if alias in scopes else f"an alias of {names[alias]!r} already"
                 path = path_to(path_to("$.scopes", name) + ".aliases", index)
-                draft.mistakes.append(Mistake(path, f"{alias!r} is {taken}"))
+                context.mistakes.append(Mistake(path, f"{alias!r} is {taken}"))
             else:
                 names[alias] = name
     return names
 
 
-def compile_scopes(draft: Draft, names: Mapping[str, str]) -> dict[str, Scope]:
-    """The policy's scopes by their own names."""
+def compile_scopes(context: CompileContext, names: Mapping[str, str]) -> dict[str, Scope]:
+    """Return the policy's scopes by their own names."""
     compiled = {}
-    for name, text_or_table in draft.document.scopes.items():
+    for name, text_or_table in context.document.scopes.items():
         table = ScopeTable(description=text_or_table) if isinstance(text_or_table, str) else text_or_table
         category, colon, _ = name.partition(":")
         compiled[name] = Scope(
             table.description,
-            own_names(draft, table.implies, names, path_to("$.scopes", name) + ".implies"),
+            own_names(context, table.implies, names, path_to("$.scopes", name) + ".implies"),
             table.category or (category if colon else ""),
             tuple(table.aliases),
         )
     return compiled
 
 
-def compile_bundles(draft: Draft, names: Mapping[str, str]) -> dict[str, Bundle]:
-    """The policy's bundles by name."""
+def compile_bundles(context: CompileContext, names: Mapping[str, str]) -> dict[str, Bundle]:
+    """Return the policy's bundles by name."""
     return {
-        name: Bundle(table.description, own_names(draft, table.scopes, names, path_to("$.bundles", name) + ".scopes"))
-        for name, table in draft.document.bundles.items()
+        name: Bundle(table.description, own_names(context, table.scopes, names, path_to("$.bundles", name) + ".scopes"))
+        for name, table in context.document.bundles.items()
     }
 
 
-def own_names(draft: Draft, named: Iterable[str], names: Mapping[str, str], path: str) -> tuple[str, ...]:
-    """The scopes that are `named`, each once and by its own name; what is not known is a mistake and left out."""
+def own_names(context: CompileContext, named: Iterable[str], names: Mapping[str, str], path: str) -> tuple[str, ...]:
+    """Return the scopes that are `named`, each once and by its own name. An unknown name is a mistake and left out."""
     listed = list(named)
-    draft.check_names("scope", listed, names, path)
+    context.check_names("scope", listed, names, path)
     return tuple(dict.fromkeys(names[name] for name in listed if name in names))

@@ -1,4 +1,4 @@
-"""What a policy says of its backend, compiled: targets, times, limits, and what is changed on the way."""
+"""Compile the backend of a policy: targets, timeouts, limits, and changes on the way."""
 
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
@@ -30,7 +30,7 @@ _OF_CONNECTIONS = fold_all(HOP_BY_HOP | {b"content-length"})
 
 
 def compile_upstream(written: str | UpstreamTable, replacement: str | None, note: Note) -> Upstream:
-    """The backend as it is `written`; `replacement` is the URL of one target in the place of all."""
+    """Compile the backend as it is `written`; `replacement` is the URL of one target that replaces all."""
     if written == NO_BACKEND:
         return Upstream((replacement.rstrip("/"),) if replacement else (), host=CLIENT_HOST)
     table = UpstreamTable(url=written) if isinstance(written, str) else written
@@ -61,7 +61,7 @@ def compile_upstream(written: str | UpstreamTable, replacement: str | None, note
 
 
 def compile_times(table: RuleTable, upstream: Upstream, path: str, note: Note) -> Upstream:
-    """Return the policy's backend with the times that a rule gives it."""
+    """Return the policy's backend with the timeouts of a rule."""
     times = {"response_timeout": table.response_timeout, "idle_timeout": table.idle_timeout}
     given = {f"{key}_seconds": parse_duration(text) for key, text in times.items() if text is not None}
     _check_times(times, path, note)
@@ -90,7 +90,7 @@ def _check(table: UpstreamTable, note: Note) -> None:
 
 
 def _targets(table: UpstreamTable, note: Note) -> Iterable[str]:
-    """The targets as the gateway compares them: without trailing slashes, each once."""
+    """Yield the targets as the gateway compares them: without trailing slashes. A repeated one is a mistake."""
     seen: set[str] = set()
     for index, written in enumerate(table.targets or ([table.url] if table.url else [])):
         path = "$.upstream" if table.targets is None else path_to("$.upstream.targets", index)
@@ -125,7 +125,10 @@ def _compile_rewrite(table: RewriteTable | None, note: Note) -> Rewrite | None:
 
 
 def _compile_pass_fields(table: UpstreamTable, note: Note) -> frozenset[bytes]:
-    """The fields that pass although they are removed by default; one that passes anyway is a mistake, too."""
+    """Return the fields that pass although they are removed by default.
+
+    A field that passes anyway, or that only the gateway may set, is a mistake.
+    """
     for index, name in enumerate(table.pass_fields):
         path, plain = path_to("$.upstream.pass_fields", index), name.lower().encode()
         if is_identity(plain):

@@ -1,4 +1,4 @@
-"""Compiles what a rule says of its exports' variants, and finds every mistake in it."""
+"""Compile the variants of a rule's exports, and find every mistake in them."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ _WAY = re.compile(r"[^.]+(\.[^.]+)*")
 def compile_variants(
     table: VariantsTable | None, pattern: Pattern, path: str, mistakes: list[Mistake]
 ) -> VariantRule | None:
-    """What a rule with this `pattern` offers, None where its answers are passed on; adds its `mistakes`."""
+    """Return what a rule with this `pattern` offers, or None if its answers are passed on; add its `mistakes`."""
     if table is None:
         return None
     parameters = {segment: index for index, segment in enumerate(pattern.segments) if segment.startswith("{")}
@@ -54,7 +54,7 @@ def compile_variants(
 
 
 def _without_languages(table: VariantsTable, option: Option, path: str, mistakes: list[Mistake]) -> Option:
-    """The option where no request can say which language it wants: formats of one language cannot be had.
+    """Return the option without formats of one language, because no request can say which language it wants.
 
     They are a mistake if the policy names them, and left out if it names none.
     """
@@ -120,7 +120,7 @@ def _compile_options(
 
 
 def _find_mistakes(kind: DocumentKind, sets: Setting, table: OptionTable, parameters: Mapping[str, int]) -> list[str]:
-    """What is wrong with an option, in words."""
+    """Return the mistakes of an option, in words."""
     values = table.values if table.values is not None else _possible(kind, sets)
     found = [*_find_value_mistakes(sets, table, _possible(kind, sets)), *_find_default_mistakes(sets, table, values)]
     if sets == "status" and values is None:
@@ -168,7 +168,7 @@ def _compile_option(
     values = tuple(table.values) if table.values is not None else possible
     default: tuple[str, ...] | None = tuple(sorted(set(_listed(table.default)))) or None
     if default is None and values is not None and table.parameter is None:
-        # Entries may have a status that no policy names, or none: only a default that is said leaves them out.
+        # Entries may have a status that no policy names, or none: only an explicit default leaves them out.
         default = values[:1] if sets not in LISTS else None if sets == "status" else tuple(sorted(values))
     return Option(
         name=name,
@@ -187,7 +187,7 @@ def _may_be_value(sets: Setting, value: str) -> bool:
 
 
 def _possible(kind: DocumentKind, sets: Setting) -> tuple[str, ...] | None:
-    """All values that there are, None where documents and policies choose them."""
+    """Return all possible values, or None if documents and policies choose them."""
     return tuple(FORMATS[kind]) if sets == "format" else CHOICES.get(sets)
 
 

@@ -1,11 +1,11 @@
-"""What a policy file's texts and numbers look like."""
+"""The formats of texts and numbers in a policy file."""
 
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
 END = r"$(?!\n)"
-"""The end of a text also for Python, whose `$` allows a line break after it."""
+"""The end of a text in Python too, where `$` allows a line break after it."""
 Name = Annotated[
     str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}" + END, description="A lower-case name, such as tokencraft")
 ]
@@ -21,7 +21,7 @@ _URL_DESCRIPTION = "A URL of scheme http or https, host, port and an optional pa
 Url = Annotated[str, Meta(pattern=f"^({_URL}){END}", description=_URL_DESCRIPTION)]
 Backend = Annotated[str, Meta(pattern=f"^(none|{_URL}){END}", description=_URL_DESCRIPTION)]
 NO_BACKEND = "none"
-"""In the place of a URL, where the app itself or another proxy answers the requests."""
+"""Replaces the URL if the app itself or another proxy answers the requests."""
 PathPrefix = Annotated[
     str, Meta(pattern=r"^/[!-~]*" + END, description="A path that begins with a slash, such as /api/v1")
 ]
@@ -50,6 +50,6 @@ Parameter = Annotated[
     str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + END, description="A parameter in braces, such as {mode}")
 ]
 Binding: TypeAlias = Literal["project", "owner", "none"]
-"""What each token of a policy is for; it may name the others besides."""
+"""What each token of a policy is bound to; it may also name the others."""
 Status = Annotated[int, Meta(ge=100, le=599)]
 Units = Annotated[int, Meta(ge=0, le=1_000_000)]

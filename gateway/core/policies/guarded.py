@@ -1,7 +1,7 @@
-"""Rules for an app that guards its own handlers: the handler says which scopes it needs, the policy all else.
+"""Rules for an app that guards its own handlers: the handler says which scopes it needs, the policy everything else.
 
-Where a rule of the policy matches the request, its quotas, costs, cache and scopes hold, and the handler's scopes are
-needed with them. Where none does, or a public one, a rule of the policy's general quotas stands in.
+If a rule of the policy matches the request, its quotas, costs, cache and scopes hold, and the handler's scopes are
+needed too. If none matches, or only a public one, a rule with the policy's general quotas is used.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ import msgspec
 from gateway.core.policies.compile_rules import allot
 from gateway.core.policies.matching import Pattern
 from gateway.core.policies.model import Policy, PolicySet, Rule
-from gateway.core.policies.script_terms import encode_terms
+from gateway.core.policies.script_rules import encode_script_rule
 from gateway.core.quotas.costs import Cost
 
 
 def build_rule(policy: Policy, pattern: Pattern, cost: int) -> Rule:
-    """A rule that no file writes: it needs a valid token, and has the quotas of the token's plan."""
+    """Build a rule that no file has: it needs a valid token, and has the quotas of the token's plan."""
     allotments = {name: allot(plan.quotas) for name, plan in policy.plans.items()}
     quotas = [quota for one in allotments.values() for quota in one.quotas]
     rule = Rule(
@@ -32,11 +32,14 @@ def build_rule(policy: Policy, pattern: Pattern, cost: int) -> Rule:
         has_leases=any(quota.is_concurrency for quota in quotas),
         counts_addresses=any(quota.per == "address" for quota in quotas),
     )
-    return msgspec.structs.replace(rule, terms=encode_terms(rule))
+    return msgspec.structs.replace(rule, script_rule=encode_script_rule(rule))
 
 
 def require(rule: Rule, needed: Sequence[str]) -> Rule:
-    """The rule with more scopes. One that the policy does not know is held by nobody: a reload may have removed it."""
+    """Return the rule with more scopes.
+
+    No token holds a scope that the policy does not know: a reload may have removed it.
+    """
     policy = rule.policy
     scopes = tuple(dict.fromkeys((*rule.scopes, *needed)))
     stricter = msgspec.structs.replace(
@@ -45,11 +48,11 @@ def require(rule: Rule, needed: Sequence[str]) -> Rule:
         granting=tuple(policy.scope_grants.get(scope, frozenset[str]()) for scope in scopes),
         permitted_plans=frozenset(name for name, plan in policy.plans.items() if plan.covers(scopes)),
     )
-    return msgspec.structs.replace(stricter, terms=encode_terms(stricter))
+    return msgspec.structs.replace(stricter, script_rule=encode_script_rule(stricter))
 
 
 class GuardedRules:
-    """The rules of one policy set for one app, each made once."""
+    """The rules of one policy set for one app, each built once."""
 
     def __init__(self, policies: PolicySet, policy: str) -> None:
         self.policies = policies
@@ -60,9 +63,9 @@ class GuardedRules:
     def find(
         self, host: str, method: str, segments: tuple[str, ...], route: str, needed: Sequence[str] | None
     ) -> Rule | None:
-        """The rule of a request to `route`, whose handler needs a token with these scopes; None: it needs none.
+        """Return the rule of a request to `route`, whose handler needs a token with these scopes; None means no token.
 
-        Raises LookupError where a handler needs a token, and the app's policy is gone.
+        Raise LookupError if a handler needs a token, and the app's policy is not loaded.
         """
         written = self.policies.match(host, method, segments)
         if needed is None:

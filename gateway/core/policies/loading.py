@@ -1,11 +1,11 @@
-"""From the texts of all policy files to one policy set, or to every mistake of every file."""
+"""Load all policy files: from their texts to one policy set, or to every mistake of every file."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
 
-from gateway.core.admission.decision import Allow, Facts, decide
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Refused, decide
 from gateway.core.errors import ConfigurationError
 from gateway.core.http.problems import PROBLEMS
 from gateway.core.http.reasons import Reason
@@ -30,18 +30,18 @@ def load_policies(
     find_upstream_mistake: Callable[[Upstream], Mistake | None] = lambda _: None,
     own: OwnAddresses | None = None,
 ) -> PolicySet:
-    """The set of all files (name to text), their own tests passed; see Loader."""
+    """Return the set of all files (name to text), which pass their own tests; see Loader."""
     return Loader(upstreams or {}, own).load(texts, find_upstream_mistake)
 
 
 class _Loaded(NamedTuple):
-    """What became of a file's text."""
+    """The result of loading a file's text."""
 
     text: str
     document: PolicyDocument | None
     mistakes: list[Mistake]
     fields: frozenset[bytes]
-    """The set's credential fields, under which it was compiled."""
+    """The set's credential fields at its compilation."""
     compiled: Compiled | None
     """None if there is no document."""
 
@@ -50,7 +50,7 @@ class Loader:
     """Loads policy sets, one after the other.
 
     `upstreams` replaces backends by policy name. A rule for what the gateway answers itself, at its `own` addresses, is
-    a mistake. A file is read and compiled again only if its text is another one than in the load before.
+    a mistake. A file is read and compiled again only if its text differs from the load before.
     """
 
     def __init__(self, upstreams: Mapping[str, str], own: OwnAddresses | None = None) -> None:
@@ -61,10 +61,10 @@ class Loader:
     def load(
         self, texts: Mapping[str, str], find_upstream_mistake: Callable[[Upstream], Mistake | None] = lambda _: None
     ) -> PolicySet:
-        """Return the set of all files (name to text), their own tests passed.
+        """Return the set of all files (name to text), which pass their own tests.
 
-        `find_upstream_mistake` says what is wrong with a backend where core cannot look: the files that its TLS names.
-        Raises ConfigurationError with every mistake of every file, `file: $.path: message` each.
+        `find_upstream_mistake` checks a backend where core cannot: the files that its TLS names. Raise
+        ConfigurationError with every mistake of every file, `file: $.path: message` each.
         """
         read = {file: self._read(file, text) for file, text in texts.items()}
         fields = find_credential_fields(document for document, _ in read.values() if document is not None)
@@ -105,7 +105,7 @@ class Loader:
 
 
 def failed_tests(document: PolicyDocument, policies: PolicySet) -> Iterator[Mistake]:
-    """A mistake for each of the document's tests whose request gets another status than it expects."""
+    """Yield a mistake for each of the document's tests whose request gets another status than it expects."""
     policy = policies.policies[document.name]
     for index, test in enumerate(document.tests):
         path = path_to("$.tests", index)
@@ -128,7 +128,7 @@ def failed_tests(document: PolicyDocument, policies: PolicySet) -> Iterator[Mist
 
 
 def _outcome(test: TestTable, plan: str, policy: Policy, policies: PolicySet) -> Reason | None:
-    """The reason why the tested request is refused, None when it passes; quotas are taken as full of room."""
+    """Return the reason why the tested request is refused, or None if it passes; quotas are assumed to have room."""
     method, _, target = test.request.partition(" ")
     path, _, query = target.partition("?")
     segments = parse_path(path)
@@ -139,8 +139,8 @@ def _outcome(test: TestTable, plan: str, policy: Policy, policies: PolicySet) ->
         return Reason.NO_MATCHING_RULE
     if not test.token and not rule.is_public:
         return Reason.MISSING_CREDENTIALS
-    verdict = decide(rule, _facts(rule, plan, test, rule.project_of(segments)))
-    if not isinstance(verdict, Allow):
+    verdict = decide(_facts(rule, plan, test, rule.project_of(segments)))
+    if isinstance(verdict, Refused):
         return verdict.reason
     invalid = parse_variant(rule.variants, query, segments) if rule.variants else None
     if not isinstance(invalid, InvalidOptions):
@@ -148,9 +148,10 @@ def _outcome(test: TestTable, plan: str, policy: Policy, policies: PolicySet) ->
     return Reason.NO_MATCHING_RULE if invalid.in_path else Reason.INVALID_OPTION
 
 
-def _facts(rule: Rule, plan: str, test: TestTable, asked_project: str) -> Facts:
+def _facts(rule: Rule, plan: str, test: TestTable, asked_project: str) -> AdmissionFacts:
     scopes = rule.policy.own_scopes(rule.policy.scopes if test.scopes is None else test.scopes)
     record = TokenRecord(0, "", rule.policy.name, True, None, None, scopes, plan, "", "", "", "", "", 0)
     if test.project is not None:
         record = msgspec.structs.replace(record, project=test.project)
-    return Facts(0, record, is_revoked=False, is_charged=True, windows=(), stored_heads=(), project=asked_project)
+    request = AdmissionRequest(rule, project=asked_project)
+    return AdmissionFacts(request, 0, record, is_revoked=False, is_charged=True, windows=(), stored_heads=())

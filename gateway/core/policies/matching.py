@@ -1,12 +1,12 @@
-"""Finds the rule of a request in a tree of path segments, so that a thousand rules cost no more than ten.
+"""Find the rule of a request in a tree of path segments, so that a thousand rules cost no more than ten.
 
     match   = methods SP path
     methods = "*" / method *("," method)          ; GET includes HEAD (RFC 9110 9.3.2)
     path    = 1*("/" segment) ["/**"]             ; "/**": this path and everything below it
     segment = literal / "{" name "}"
 
-The most specific rule wins, segment by segment: a literal before a parameter before `**`. The order in the file means
-nothing; two rules that match the very same requests are a mistake.
+The most specific rule wins, segment by segment: a literal before a parameter before `**`. The order in the file has no
+meaning; two rules that match exactly the same requests are a mistake.
 """
 
 import re
@@ -26,7 +26,7 @@ Target = TypeVar("Target")
 
 
 class Pattern(msgspec.Struct, frozen=True):
-    """A parsed `match`. A parameter is held as its name in braces, which no literal can be."""
+    """A parsed `match`. A parameter is stored as its name in braces, which no literal can be."""
 
     text: str
     methods: tuple[str, ...]
@@ -41,7 +41,7 @@ class Pattern(msgspec.Struct, frozen=True):
 
 
 def parse_pattern(text: str) -> Pattern:
-    """The pattern that `text` writes; ValueError says what is wrong with it."""
+    """Parse a pattern. Raise ValueError that says what is wrong with it."""
     methods, _, path = text.partition(" ")
     names = tuple(methods.split(","))
     if names != (ANY_METHOD,):
@@ -64,7 +64,7 @@ def parse_pattern(text: str) -> Pattern:
 
 
 def bind_parameters(pattern: Pattern, segments: tuple[str, ...]) -> dict[str, str]:
-    """The values of a pattern's parameters in the segments that it matched."""
+    """Return the values of a pattern's parameters in the segments that it matched."""
     return {name[1:-1]: value for name, value in zip(pattern.segments, segments, strict=False) if is_parameter(name)}
 
 
@@ -79,13 +79,13 @@ class _Node(Generic[Target]):
 
 
 class Matcher(Generic[Target]):
-    """Patterns and what they lead to. Matching visits each node of the tree at most once."""
+    """Patterns and their targets. Matching visits each node of the tree at most once."""
 
     def __init__(self) -> None:
         self._root: _Node[Target] = _Node()
 
     def add(self, pattern: Pattern, target: Target) -> Target | None:
-        """Adds the pattern; returns the target that already has the same requests, and then adds nothing."""
+        """Add the pattern. If a target has the same requests already, add nothing and return that target."""
         node = self._root
         for segment in pattern.segments:
             if is_parameter(segment):
@@ -101,11 +101,11 @@ class Matcher(Generic[Target]):
         return None
 
     def match(self, method: str, segments: tuple[str, ...]) -> Target | None:
-        """What the most specific pattern leads to, or None."""
+        """Return the target of the most specific pattern that matches, or None."""
         return next(self._matches(self._root, method, segments, 0), None)
 
     def __iter__(self) -> Iterator[Target]:
-        """All that patterns lead to, each once."""
+        """Yield the targets of all patterns, each once."""
         pending, seen = [self._root], list[Target]()
         while pending:
             node = pending.pop()
@@ -132,7 +132,7 @@ def _for_method(targets: dict[str, Target], method: str) -> Iterator[Target]:
 
 
 def is_parameter(segment: str) -> bool:
-    """Whether a segment of a pattern stands for any one segment of a path."""
+    """Return whether a segment of a pattern stands for any one segment of a path."""
     return segment.startswith("{")
 
 

@@ -1,8 +1,7 @@
-"""What a request meets: rules and policies compiled from the documents, everything looked up beforehand.
+"""The model of policies: compiled from the documents, with everything looked up beforehand.
 
-How a product's own interface for tokens speaks: the names of fields, which are integers, how it refuses.
-
-The backend of a policy: where it is, how long it may take, what is changed on the way to it.
+It includes how a product's own API for tokens speaks (names of fields, which are integers, how it refuses), and the
+backend of a policy: where it is, how long it may take, what is changed on the way to it.
 """
 
 import functools
@@ -25,10 +24,12 @@ from gateway.core.tokens.text import ADMIN_FORMAT, TokenFormat
 from gateway.core.variants.options import VariantRule
 
 Operation: TypeAlias = Literal["list", "create", "show", "update", "delete", "child"]
-"""What a rule does with tokens: of the project (or the owner) that the presented one is bound to; `child` makes one of
-the presented token."""
+"""What a rule does with the tokens of the project (or the owner) that the presented token is bound to.
+
+`child` creates a child of the presented token.
+"""
 NAMED: frozenset[Operation] = frozenset({"show", "update", "delete"})
-"""Those that are about one token, which the path names."""
+"""The operations on one token, which the path names."""
 
 FIELDS = (
     "id",
@@ -48,9 +49,9 @@ FIELDS = (
     "expires_at",
     "token",
 )
-"""What can be told of a token. `token` is its text, in the answer that makes it."""
-ASKED = frozenset({"name", "description", "is_active", "scopes", "not_before", "expires_at"})
-"""What a client can ask for; the rest it gets from the token that it presents."""
+"""The fields of a token that an answer can have. `token` is its text, in the answer that creates it."""
+CLIENT_FIELDS = frozenset({"name", "description", "is_active", "scopes", "not_before", "expires_at"})
+"""The fields that a client can send; the others come from the token that it presents."""
 
 STATUSES: Mapping[str, int] = {
     "invalid": 400,
@@ -60,58 +61,58 @@ STATUSES: Mapping[str, int] = {
     "ended": 409,
     "changed_meanwhile": 409,
 }
-"""The codes of refused changes (core/errors.py)."""
+"""The statuses of the codes of refused changes (core/errors.py)."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """How a product says that a change is refused."""
+    """A product's own answer to a refused change."""
 
     status: int
     content: bytes
 
 
-class Dialect(msgspec.Struct, frozen=True):
-    """See the module."""
+class TokenApiMapping(msgspec.Struct, frozen=True):
+    """How a product names the fields and refusals of its own API for tokens."""
 
     fields: Mapping[str, str]
-    """Of FIELDS those that are told, in their order, to the product's names."""
+    """The FIELDS that are shown, in their order, to the product's names."""
     integers: frozenset[str]
     refusals: Mapping[str, Refusal]
-    """By code."""
+    """The answers by code."""
 
 
-OWN = Dialect({name: name for name in FIELDS}, frozenset(), {})
-"""Of a policy that says nothing of it."""
+DEFAULT_MAPPING = TokenApiMapping({name: name for name in FIELDS}, frozenset(), {})
+"""The mapping of a policy that defines none."""
 
 
 CLIENT_HOST = "client"
 TARGET_HOST = "target"
-"""In the place of a name: the Host that the client sent, or the one of the target's URL."""
+"""Replace a host name: the Host that the client sent, or the one of the target's URL."""
 
 
 UNIX = "unix:"
-"""What the path of a socket stands behind, in the place of a URL."""
+"""The prefix of a socket's path, which replaces a URL."""
 
 
 class Tls(msgspec.Struct, frozen=True):
-    """Whom a backend's certificate has to convince, and what we show: files in PEM form, empty for none."""
+    """How a backend's certificate is verified, and what the gateway presents: files in PEM form, empty for none."""
 
     ca: str = ""
-    """The authorities that are trusted in the place of the system's."""
+    """The trusted authorities, which replace the system's."""
     certificate: str = ""
     key: str = ""
-    """Empty: it is in the file of the certificate."""
+    """If empty, it is in the file of the certificate."""
     server_name: str = ""
-    """The name that the certificate must be for; empty: the target's host."""
+    """The name that the certificate must have; if empty, the target's host."""
 
     @property
     def files(self) -> list[str]:
-        """The files that are named; none if the policy leaves all to the system."""
+        """The files that are named; empty if the policy uses the system's defaults."""
         return [file for file in (self.ca, self.certificate, self.key) if file]
 
 
 class HealthCheck(msgspec.Struct, frozen=True):
-    """What each target is asked again and again; it is well where it answers with a status below 400."""
+    """The periodic health check of each target; a target is healthy if it answers with a status below 400."""
 
     path: str
     interval_seconds: float
@@ -119,11 +120,11 @@ class HealthCheck(msgspec.Struct, frozen=True):
 
 
 class Rewrite(msgspec.Struct, frozen=True):
-    """The beginning of a path, by its decoded segments, and what the backend gets in its place."""
+    """The prefix of a path, by its decoded segments, and its replacement for the backend."""
 
     segments: tuple[str, ...]
     replacement: str
-    """A path without a trailing slash; empty: nothing."""
+    """A path without a trailing slash; empty for nothing."""
 
 
 class FieldEdits(msgspec.Struct, frozen=True):
@@ -137,12 +138,12 @@ class FieldEdits(msgspec.Struct, frozen=True):
 
 
 class Upstream(msgspec.Struct, frozen=True, cache_hash=True):
-    """Where a policy's requests go, and how."""
+    """The backend of a policy's requests, and how they are sent."""
 
     targets: tuple[str, ...]
-    """URLs without a trailing slash, or `unix:` and the path of a socket; all answer alike. Empty: there is none."""
+    """URLs without a trailing slash, or `unix:` and the path of a socket; all answer alike. Empty if there is none."""
     connect_timeout_seconds: float = 2.0
-    """Until there is a connection, waiting for a free one included."""
+    """Until there is a connection, including the wait for a free one."""
     response_timeout_seconds: float = 60.0
     """From the request's end to the end of the response's head."""
     idle_timeout_seconds: float = 300.0
@@ -150,29 +151,29 @@ class Upstream(msgspec.Struct, frozen=True, cache_hash=True):
     total_timeout_seconds: float | None = None
     """From the request's beginning to the end of the response."""
     max_connections: int = 1000
-    """To each target, of one worker."""
+    """Connections of one worker to each target."""
     max_waiting: int = 1000
-    """Requests that wait for one of them."""
+    """Requests that wait for a connection."""
     retries: int = 2
     host: str = TARGET_HOST
     """The Host field: CLIENT_HOST, TARGET_HOST, or a name with or without a port."""
     pass_fields: frozenset[bytes] = frozenset()
-    """Fields of clients that are removed by default and pass here, by their names in lower case."""
+    """Fields of clients that are removed by default but pass here, by their names in lower case."""
     health: HealthCheck | None = None
     tls: Tls = Tls()
     rewrite: Rewrite | None = None
     sends_forwarded: bool = False
     """Whether it gets Forwarded (RFC 7239)."""
     new_trace: NewTrace = "sampled"
-    """What it is told of a request that is part of no trace."""
+    """The kind of trace that begins with a request without one."""
     audience: str | None = None
-    """Whom assertions are for (core/http/assertions.py); empty: it is not said; None: it gets none."""
+    """The audience of assertions (core/http/assertions.py); empty if they name none; None if none are sent."""
     request_edits: FieldEdits | None = None
     response_edits: FieldEdits | None = None
 
 
 NO_PLAN = ""
-"""The plan of tokens in a policy that has none."""
+"""The plan of tokens in a policy that has no plans."""
 
 Entitlement = Literal["project", "owner", "token", "public"]
 
@@ -185,32 +186,32 @@ class CredentialSource(msgspec.Struct, frozen=True, cache_hash=True):
 
 
 USUAL = frozenset({b"authorization", b"x-api-key"})
-"""Where clients put a credential that were not told otherwise."""
+"""The fields in which clients send a credential by default."""
 
 
 class Allotment(msgspec.Struct, frozen=True):
-    """The quotas of a request, one partition after the other, in the order of quotas.PARTITIONS."""
+    """The quotas of a request, sorted by partition in the order of quotas.PARTITIONS."""
 
     quotas: tuple[Quota, ...]
     policy_field: bytes
-    """The value of RateLimit-Policy, the same on every answer; empty where there is nothing to announce."""
+    """The value of RateLimit-Policy, the same on every answer; empty if there is nothing to announce."""
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What the tokens of a plan may do, and how often."""
+    """The permissions of a plan's tokens, and their quotas."""
 
     held: frozenset[str] | None
-    """The plan's scopes and all they imply; None: the plan restricts nothing."""
+    """The plan's scopes and all they imply; None if the plan restricts nothing."""
     quotas: tuple[Quota, ...]
-    """Of all rules; a rule may add some of its own."""
+    """The quotas for all rules; a rule may add some of its own."""
 
     def covers(self, scopes: tuple[str, ...]) -> bool:
-        """Whether the plan lets a token use `scopes`."""
+        """Return whether the plan lets a token use `scopes`."""
         return self.held is None or self.held.issuperset(scopes)
 
 
 class CacheRule(msgspec.Struct, frozen=True):
-    """How a rule's answers are kept. Times that are None are the backend's to say."""
+    """How a rule's answers are stored. For times that are None, the backend decides."""
 
     fresh_seconds: int | None
     shared_by: Entitlement
@@ -218,13 +219,13 @@ class CacheRule(msgspec.Struct, frozen=True):
     stale_while_revalidate_seconds: int | None = None
     keep_seconds: int | None = None
     heuristic_seconds: int = 0
-    """The most that is guessed where the backend says nothing; 0: nothing is guessed."""
+    """The longest heuristic freshness if the backend says nothing; 0 for none."""
     groups: tuple[str, ...] = ()
     """Names with parameters of the path in braces."""
     passes_cache_control: bool = False
     """Whether clients get the backend's Cache-Control."""
     may_share: bool = False
-    """Whether the operator has said that the entitled share answers (RFC 9111 3.5); else the backend has to say it."""
+    """Whether the operator has said that the entitled share answers (RFC 9111 3.5); else the backend must say it."""
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -232,7 +233,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     name: str
     hosts: tuple[str, ...]
-    """Empty: any host."""
+    """Empty for any host."""
     upstream: Upstream
     token_format: TokenFormat
     credentials: tuple[CredentialSource, ...]
@@ -240,85 +241,93 @@ class Policy(msgspec.Struct, frozen=True):
     has_known_owners: bool
     """Whether each token has an owner with a record."""
     parent_scope: str
-    """The scope that a token must hold to be made children of; empty: none."""
+    """The scope that a token must hold to have children; empty if none is needed."""
     sign_in_scope: str
-    """The scope that a token must hold to sign in to the developer page; empty: no token of the policy signs in."""
+    """The scope that a token must hold to sign in to the developer page; if empty, no token of the policy can."""
     scopes: Mapping[str, Scope]
     scope_names: Mapping[str, str]
-    """Every name that a scope goes by, its aliases too, to its own name."""
+    """Maps every name of a scope, aliases included, to its own name."""
     scope_grants: Mapping[str, frozenset[str]]
     """For each scope, the scopes that grant it."""
     bundles: Mapping[str, Bundle]
     plans: Mapping[str, Plan]
-    """By name; a policy without plans has one, named by the empty string."""
+    """The plans by name; a policy without plans has one, named by the empty string."""
     last_used_resolution_seconds: int
     errors: Mapping[str, bytes]
-    """Status or reason to the JSON content of the product's own dialect."""
+    """Status or reason to the JSON content of the product's own error format."""
     rule_count: int
     test_count: int
     has_cache: bool = False
-    """Whether any rule keeps answers, so that writes may end some."""
+    """Whether any rule stores answers, so that writes may invalidate some."""
     quotas: tuple[Quota, ...] = ()
-    """Of all plans and all rules."""
+    """The quotas of all plans and all rules."""
     rule_quotas: tuple[Quota, ...] = ()
-    """Of one rule each."""
+    """The quotas of one rule each."""
     has_unique_names: bool = False
-    """Whether a name is given once only among the tokens of what they are bound to."""
+    """Whether a name is unique among the tokens that are bound to the same."""
     has_numbers: bool = False
     version: str = ""
-    """Another one where the file says something else (core/policies/versions.py)."""
+    """It differs if the file says something else (core/policies/versions.py)."""
     has_own_plans: bool = False
     """Whether a token's own plan overrides its owner's."""
-    management: Dialect = OWN
-    """How rules that manage tokens speak."""
+    management: TokenApiMapping = DEFAULT_MAPPING
+    """The mapping of rules that manage tokens."""
     credential_fields: frozenset[bytes] = USUAL
     """The fields that can hold a token of any policy: none of them reaches a backend."""
 
     def binding(self, project: str, owner: str) -> str:
-        """Of a token's project and owner the one that it is for; empty where tokens are bound to nothing."""
+        """Return the project or the owner that a token is bound to; empty if tokens are bound to nothing."""
         return {"project": project, "owner": owner, "none": ""}[self.bound_to]
 
     @property
     def first_plan(self) -> str:
-        """The plan of whoever was given none; empty where the policy has no plans."""
+        """The plan of tokens that were given none; empty if the policy has no plans."""
         return next(iter(self.plans))
 
     def plan_of(self, own: str, owners: str) -> str:
-        """The plan that counts, of a token's own and its owner's, each of which may be empty; so does tokens.lua."""
+        """Return the plan that counts, of a token's own and its owner's, as tokens.lua does.
+
+        Each may be empty.
+        """
         if owners and not (own and self.has_own_plans):
             return owners
         return own or self.first_plan
 
     def quotas_of(self, plan: str) -> tuple[Quota, ...]:
-        """All that the tokens of a plan can meet, under whatever rule; none where the policy no longer has the plan."""
+        """Return all quotas that the tokens of a plan can meet; empty if the policy no longer has the plan."""
         return (*self.plans[plan].quotas, *self.rule_quotas) if plan in self.plans else ()
 
     def usable_scopes(self) -> set[str]:
-        """The scopes that tokens of one plan at least may use; others are there to be refused."""
+        """Return the scopes that tokens of at least one plan may use; others exist only to be refused."""
         return set[str]().union(*(self.scopes if plan.held is None else plan.held for plan in self.plans.values()))
 
     def own_scopes(self, named: Iterable[str]) -> str:
-        """The scopes that are named, as records hold them: own names, each once, in their order; the unknown stay."""
+        """Return the named scopes as records hold them: own names, each once, in their order; unknown names stay."""
         return " ".join(dict.fromkeys(self.scope_names.get(name, name) for name in named))
 
     def unasked_scopes(self, scopes: Iterable[str]) -> list[str]:
-        """Those of the scopes that a token gets if none are named: all but what opens the developer page."""
+        """Return those of the scopes that a token gets if none are named: all but the one to sign in with."""
         return sorted(set(scopes) - self.scope_grants.get(self.sign_in_scope, frozenset()))
 
-    def effective_scopes(self, sides: Sequence[str], plan: str) -> str:
-        """What all of `sides` hold and the plan covers; implied scopes are named where more than the token decides."""
+    def effective_scopes(self, grantors: Sequence[str], plan: str) -> str:
+        """Return the scopes that all of `grantors` hold and the plan covers.
+
+        If more than the token decides, implied scopes are listed too.
+        """
         held = self.plans[plan].held if plan in self.plans else frozenset[str]()
-        if held is None and len(sides) == 1:
-            return sides[0] if len(self.scope_names) == len(self.scopes) else self.own_scopes(sides[0].split())
-        sets = [side.split(" ") for side in sides]
+        if held is None and len(grantors) == 1:
+            return grantors[0] if len(self.scope_names) == len(self.scopes) else self.own_scopes(grantors[0].split())
+        sets = [grantor.split(" ") for grantor in grantors]
         usable = self.scope_grants if held is None else held
         return " ".join(
-            sorted(scope for scope in usable if not any(self.scope_grants[scope].isdisjoint(side) for side in sets))
+            sorted(
+                scope for scope in usable if not any(self.scope_grants[scope].isdisjoint(grantor) for grantor in sets)
+            )
         )
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """A rule of a policy, ready to be decided on."""
+    """A rule of a policy, ready for decisions."""
 
     policy: Policy
     pattern: Pattern
@@ -330,22 +339,22 @@ class Rule(msgspec.Struct, frozen=True):
     cost: Cost
     cache: CacheRule | None
     upstream: Upstream
-    """The policy's, with the times that the rule gives it."""
+    """The policy's backend, with the timeouts of the rule."""
     is_public: bool = False
-    """Whether no credential is asked for."""
+    """Whether no credential is needed."""
     project_segment: int | None = None
-    """Where in the path the project stands that the request is about; None where it is not said."""
+    """The index of the path segment that names the project of the request, or None."""
     etag: TagRule = BY_VALUE
     variants: VariantRule | None = None
-    """How its exports are made of one document; None: the backend's answers are passed on as they are."""
+    """How its exports are made from one document; None if the backend's answers are passed on unchanged."""
     manage: Operation | None = None
-    """What it does with tokens, where the gateway itself answers."""
+    """What it does with tokens, if the gateway itself answers."""
     token_segment: int | None = None
-    """Where in the path the token stands that it is about."""
+    """The index of the path segment that names the token."""
     source: str = ""
-    """The target at which the backend is asked; empty: the request's own. Only of what `document_rule` makes."""
-    terms: bytes = b""
-    """The same as the admission script reads it: JSON."""
+    """The target that the backend is asked for; if empty, the request's own. Only `document_rule` sets it."""
+    script_rule: bytes = b""
+    """The rule in JSON, as the admission script reads it."""
     allotments: Mapping[str, Allotment] = {}
     """The quotas of the rule's requests by plan; of a public rule by NO_PLAN."""
     has_leases: bool = False
@@ -354,13 +363,16 @@ class Rule(msgspec.Struct, frozen=True):
     """Whether anything is counted by the client's address for any plan."""
 
     def allotment_of(self, record: TokenRecord | None) -> Allotment | None:
-        """The quotas of a token's request, None where the policy no longer has its plan; of nobody's: per address."""
+        """Return the quotas of a token's request, or None if the policy no longer has its plan.
+
+        Without a token, return those per address.
+        """
         if record is None:
             return self.allotments[NO_PLAN] if self.is_public else None
         return self.allotments.get(record.plan)
 
     def project_of(self, segments: tuple[str, ...]) -> str:
-        """The project that a matching path names; empty where the rule says nothing of it."""
+        """Return the project that a matching path names; empty if the rule binds no project."""
         return "" if self.project_segment is None else segments[self.project_segment]
 
 
@@ -379,20 +391,23 @@ class PolicySet:
         self.masking = Masking([ADMIN_FORMAT, *(policy.token_format for policy in policies.values())])
         """What looks like a token of any of them."""
         self._matchers = matchers
-        # The same requests come again and again (builds pull the same exports): remember what they matched.
+        # Builds pull the same exports again and again: cache the rules that their requests matched.
         self.match = functools.lru_cache(maxsize=1024)(self._match)
 
     def rules_of(self, policy: str) -> list[Rule]:
-        """A policy's rules by their patterns."""
+        """Return a policy's rules, sorted by pattern."""
         found = {(rule.policy.name, rule.pattern.text): rule for matcher in self._matchers.values() for rule in matcher}
         return [found[key] for key in sorted(found) if key[0] == policy]
 
     def _match(self, host: str, method: str, segments: tuple[str, ...]) -> Rule | None:
-        """The rule for a request. A host that a policy names is its alone: rules for any host do not hold there."""
+        """Return the rule for a request.
+
+        If a policy names the host, only such policies match: rules for any host do not.
+        """
         matcher = self._matchers.get(host) or self._matchers.get(None)
         rule = matcher.match(method, segments) if matcher else None
         if rule is not None:
             return rule
-        # OPTIONS (RFC 9110 9.3.7) tells what a shaped rule offers, to whoever may have its exports.
+        # OPTIONS (RFC 9110 9.3.7) lists the options of a rule's variants, for clients that may have its exports.
         offering = self._match(host, "GET", segments) if method == "OPTIONS" else None
         return offering if offering is not None and offering.variants is not None else None

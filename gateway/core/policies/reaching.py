@@ -1,4 +1,4 @@
-"""Rules that no request can reach: what they say would never happen, and their author believes that it does."""
+"""Rules that no request can reach: their author believes that they have an effect, but they have none."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -9,13 +9,13 @@ from gateway.core.policies.matching import ANY_METHOD, Matcher, Pattern, is_para
 Target = TypeVar("Target")
 
 _OTHER = "\0"
-"""A segment, and a method, that no pattern names: if anything is left for a rule, a request with them is."""
+"""A segment, and a method, that no pattern names: if any request reaches a rule, one with these does."""
 
 
 def find_obstacle(
     target: Target, pattern: Pattern, matchers: Iterable[Matcher[Target]], own: OwnAddresses | None, depth: int
 ) -> str | None:
-    """Return what keeps every request from what a pattern leads to; None where one reaches it.
+    """Return what keeps every request from the target of a pattern, or None if one reaches it.
 
     `matchers` are those of its hosts, and no pattern in them has more segments than `depth`. `own` are the addresses
     that the gateway answers itself in front of the backend.
@@ -37,7 +37,7 @@ def _methods(pattern: Pattern) -> Iterator[str]:
 
 
 def _requests(pattern: Pattern, depth: int) -> Iterator[tuple[str, ...]]:
-    """The paths of a pattern, one of each kind that others could tell apart."""
+    """Yield the paths of a pattern, one of each kind that other patterns could distinguish."""
     segments = tuple(_OTHER if is_parameter(segment) else segment for segment in pattern.segments)
     if segments:
         yield segments

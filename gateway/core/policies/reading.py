@@ -1,6 +1,6 @@
-"""Reads a policy file's text and finds every mistake of its shape, not only the first.
+"""Read a policy file's text and find every mistake of its shape, not only the first.
 
-msgspec stops at the first error, so a table that does not convert is taken apart: each key on its own.
+msgspec stops at the first error, so a table that does not convert is checked key by key.
 """
 
 import difflib
@@ -26,7 +26,7 @@ Place: TypeAlias = tuple[str | int, ...]
 
 
 class Mistake(msgspec.Struct, frozen=True):
-    """Something in a policy file that cannot stand: where (a JSON path from `$`), and what."""
+    """A mistake in a policy file: where (a JSON path from `$`), and what."""
 
     path: str
     message: str
@@ -36,10 +36,10 @@ class Mistake(msgspec.Struct, frozen=True):
 
 
 def read_document(text: str) -> tuple[PolicyDocument | None, list[Mistake]]:
-    """The document that the TOML `text` holds, and all mistakes of its syntax and shape.
+    """Return the document of the TOML `text`, and all mistakes of its syntax and shape.
 
-    With mistakes, the document is what can be read without the wrong parts, so that its meaning can be checked too in
-    the same run; None where they leave too little.
+    With mistakes, the document is what can be read without the wrong parts, so that its meaning can be checked in the
+    same run; it is None if too little is left.
     """
     try:
         tables = tomllib.loads(text.removeprefix("\ufeff"))  # a byte order mark, as some editors write it
@@ -53,7 +53,7 @@ def read_document(text: str) -> tuple[PolicyDocument | None, list[Mistake]]:
         return None, mistakes  # other parts refer to these by name: without them every such name would look wrong
     if any(isinstance(place[-1], int) for place, _ in found):
         return None, mistakes  # without an item, those after it would be reported under wrong indexes
-    # The deepest first, so that nothing is removed with what it is in.
+    # The deepest first, so that none is removed together with its parent.
     for place in sorted({place for place, _ in found}, key=len, reverse=True):
         _remove(tables, place)
     try:
@@ -63,14 +63,14 @@ def read_document(text: str) -> tuple[PolicyDocument | None, list[Mistake]]:
 
 
 def path_to(path: str, key: str | int) -> str:
-    """The JSON path of `key` inside `path`."""
+    """Return the JSON path of `key` inside `path`."""
     if isinstance(key, int):
         return f"{path}[{key}]"
     return f"{path}.{key}" if _BARE_KEY.fullmatch(key) else f"{path}[{key!r}]"
 
 
 def unknown_name(kind: str, name: str, known: Mapping[str, object] | list[str]) -> str:
-    """The message for a name that is not among `known`, with the nearest one that is."""
+    """Return the message for a name that is not among `known`, with the nearest one that is."""
     near = difflib.get_close_matches(name, list(known), n=1)
     if near:
         return f"unknown {kind} {name!r}: did you mean {near[0]!r}?"
@@ -119,7 +119,7 @@ def _leaf_mistakes(value: object, kind: Any, place: Place) -> Iterator[tuple[Pla
 
 
 def _form(kind: Any) -> str | None:
-    """What texts of the kind look like, in words: operators read these rather than a regular expression."""
+    """Return what texts of the kind look like, in words, which are easier to read than a regular expression."""
     for part in (kind, *get_args(kind)):
         for meta in getattr(part, "__metadata__", ()):
             if meta.pattern and meta.description:
@@ -136,7 +136,7 @@ def _remove(tables: dict[str, Any], place: Place) -> None:
 
 
 def _table_type(kind: Any) -> type[msgspec.Struct] | None:
-    """The table among the alternatives of `kind`, if there is one."""
+    """Return the table among the alternatives of `kind`, or None."""
     kind = _bare(kind)
     alternatives = get_args(kind) if get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
     for alternative in map(_bare, alternatives):
@@ -146,7 +146,7 @@ def _table_type(kind: Any) -> type[msgspec.Struct] | None:
 
 
 def _bare(kind: Any) -> Any:
-    """`kind` without its annotations and, where it is only that, without `None`."""
+    """Return `kind` without its annotations and, if only one alternative is left then, without `None`."""
     if get_origin(kind) is typing.Annotated:
         return _bare(get_args(kind)[0])
     if get_origin(kind) in (typing.Union, types.UnionType):

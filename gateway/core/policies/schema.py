@@ -1,19 +1,7 @@
-"""The shape of a policy file: what an operator may write, and nothing else (unknown keys are mistakes).
+"""The shape of a policy file: what an operator may write; unknown keys are mistakes.
 
 The JSON Schema of `gateway policy schema` is generated from these structs; their docstrings and descriptions are the
 reference that an editor shows.
-
-What a policy file says of the product's own interface for tokens; part of document.py.
-
-What a policy file says of quotas and of what requests cost; part of document.py.
-
-What a policy file says of scopes; part of document.py.
-
-What a policy file says of its tokens; part of document.py.
-
-What a policy file says of its backend; part of document.py.
-
-What a policy file says of a rule's variants; part of document.py.
 """
 
 from typing import Annotated, Any, Literal
@@ -53,26 +41,26 @@ MemberName = Annotated[
 
 
 class RefusalTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a change is refused, in the product's own words."""
+    """A product's own answer to a refused change."""
 
     status: Annotated[int, Meta(ge=400, le=499)]
     content: dict[str, Any]
-    """JSON; a text that is "{detail}" says what is wrong."""
+    """The JSON of the answer; a text that is "{detail}" is replaced by what is wrong."""
 
 
 class ManagementTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How rules with `manage` speak of tokens."""
+    """How rules with `manage` name the fields of tokens, and how they refuse."""
 
     fields: dict[str, MemberName] = {}
     """Our name of a field to the product's, in the order of its answers; absent: all, under our names."""
     integers: list[str] = []
-    """Fields that are told as numbers where they are some."""
+    """Fields that are written as numbers if they are numbers."""
     errors: dict[str, RefusalTable] = {}
     """The code of a refusal to its answer; absent: as in `[errors]`, by its status."""
 
 
 MAXIMUM_CONCURRENT = 10_000
-"""Each request in flight is an entry in Redis, a tenth of a kilobyte."""
+"""Each request in flight is an entry in Redis, of a tenth of a kilobyte."""
 
 
 class QuotaTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,108 +69,110 @@ class QuotaTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     limit: str | None = None
     """In the grammar of the library limits, such as "100/minute"."""
     concurrent: Annotated[int, Meta(ge=1, le=MAXIMUM_CONCURRENT)] | None = None
-    """In the place of a limit: how many requests may be in flight at once."""
+    """Replaces a limit: how many requests may be in flight at once."""
     algorithm: AlgorithmName | None = None
     """How a limit is counted; absent: fixed-window. moving-window is exact and keeps every request."""
     burst: Annotated[int, Meta(ge=1, le=MAXIMUM_NUMBER)] | None = None
-    """With token-bucket: the units that may be taken at once, the limit being the steady rate; absent: the limit."""
+    """With token-bucket: the units that may be taken at once, while the limit is the steady rate; absent: the limit."""
     per: Partition = "token"
-    """Who shares it: a token with those it is rotated to, an owner, a project, a plan, a client's address."""
+    """Whose requests share it: a token's with its rotations, an owner's, a project's, a plan's, a client address's."""
     shadow: bool = False
-    """Whether it is decided and recorded in the access log only, and never enforced."""
+    """Whether it is only decided and recorded in the access log, but never enforced."""
 
 
 class CostTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a request costs by its outcome: the most of these is reserved, and the rest given back after."""
+    """The cost of a request by its outcome: the most of these is reserved, and the rest is given back later."""
 
     miss: Units = 1
     """The backend was asked."""
     hit: Units | None = None
-    """Answered from the cache; absent: as a miss, and so are the others."""
+    """Answered from the cache; absent: the same as a miss. This holds for the others, too."""
     not_modified: Units | None = None
-    """304: the client has it already."""
+    """The answer is 304: the client has the content already."""
     error: Units | None = None
-    """The backend failed: no answer, or a status of 500 and more."""
+    """The backend failed: no answer, or a status of 500 or more."""
     reported_by: (
         Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}" + END, description="A field name, such as X-Request-Cost")]
         | None
     ) = None
-    """A field of the backend's answer that says what the request cost it; never more than what is reserved."""
+    """A field of the backend's answer that reports the cost of the request; never more than what is reserved."""
 
 
 class ScopeTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A scope with the scopes it implies, its place on pages, and its other names."""
+    """A scope with the scopes that it implies, its category on pages, and its other names."""
 
     description: str
     implies: list[ScopeName] = []
     category: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
-    """Under which pages group it; absent: what its name has before the first colon."""
+    """The category in which pages group it; absent: the part of its name before the first colon."""
     aliases: list[ScopeName] = []
-    """Names that are taken for it wherever scopes are named. What is stored and shown is its own name."""
+    """Other names that are accepted wherever scopes are named. Its own name is stored and shown."""
 
 
 class BundleTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Scopes that are often needed together: pages offer them at one click."""
+    """Scopes that are often needed together: pages offer them with one click."""
 
     description: Annotated[str, Meta(min_length=1, max_length=255)]
     scopes: Annotated[list[ScopeName], Meta(min_length=1)]
 
 
 class TokenTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the policy's tokens look like and how a client presents them."""
+    """The format of the policy's tokens, and how a client presents them."""
 
     prefixes: Annotated[list[Prefix], Meta(min_length=1)]
     length: Annotated[int, Meta(ge=27, le=256, description="Characters after the prefix, checksum included")] = 40
     checksum: bool = True
     shown: Annotated[int, Meta(ge=0, le=24, description="Characters of the text kept for display")] | None = None
-    """Absent: 12, where shown_random does not say it."""
+    """Absent: 12, unless shown_random is set."""
     shown_random: Annotated[int, Meta(ge=0, le=12)] | None = None
-    """In the place of `shown`: the whole prefix and so many characters after it are kept for display."""
+    """Replaces `shown`: the whole prefix and this many characters after it are kept for display."""
     credential: str | Annotated[list[str], Meta(min_length=1)] = "bearer"
-    """`bearer`, or `header:NAME`; a list where several are accepted."""
+    """`bearer`, or `header:NAME`; a list if several are accepted."""
     bound_to: Binding = "project"
-    """What each token is for: a project, an owner, or `none` where the product has neither."""
+    """What each token is bound to: a project, an owner, or `none` if the product has neither."""
     parent_scope: ScopeName | None = None
-    """The scope that a token must hold for child tokens to be made of it; absent: none."""
+    """The scope that a token must hold to have child tokens; absent: none is needed."""
     sign_in_scope: ScopeName | None = None
-    """The scope that a token must hold to sign in to the developer page; absent: only admin tokens sign in. A token
-    holds it only if it is named: one that is made without scopes gets all others."""
+    """The scope that a token must hold to sign in to the developer page; absent: only admin tokens sign in.
+
+    A token holds it only if it is named: a token that is created without scopes gets all others.
+    """
     known_owners: bool = False
-    """Whether each token needs an owner that the gateway was told of; else one without a record bounds nothing."""
+    """Whether each token needs an owner with a record; otherwise an owner without one restricts nothing."""
     own_plans: bool = False
-    """Whether a token's own plan overrides its owner's; else the owner's, if it has one, is that of all its tokens."""
+    """Whether a token's own plan overrides its owner's; otherwise the owner's plan, if any, is that of its tokens."""
     last_used_resolution: Duration = "1m"
     """The last use of a token is written at most once in this time."""
     unique_names: bool = False
-    """Whether a name is given once only among the tokens of a project (or an owner) that are not revoked."""
+    """Whether a name is unique among the tokens of a project (or an owner) that are not revoked."""
     numbers: bool = False
-    """Whether tokens are counted, for a product whose ids are integers."""
+    """Whether tokens are numbered, for a product whose ids are integers."""
 
 
 class HealthTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Asks each target again and again, and sends no requests to one that does not answer below 400."""
+    """Checks each target periodically, and sends no requests to one that does not answer with a status below 400."""
 
     path: PathPrefix
-    """Asked for with GET, as it stands here: behind no prefix, and not rewritten."""
+    """Requested with GET exactly as written: without a prefix, and not rewritten."""
     interval: Duration = "5s"
     timeout: Duration = "2s"
 
 
 class TlsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How backends of scheme https are known; their certificates are always verified. Files are PEM."""
+    """The TLS of backends of scheme https, whose certificates are always verified. Files are PEM."""
 
     ca: FilePath | None = None
-    """The authorities that are trusted; absent: those of the system."""
+    """The trusted authorities; absent: those of the system."""
     certificate: FilePath | None = None
-    """What the gateway shows of itself."""
+    """The certificate that the gateway presents."""
     key: FilePath | None = None
-    """Its key; absent: it is in the file of the certificate."""
+    """The key of the certificate; absent: it is in the certificate's file."""
     server_name: Host | None = None
-    """The name that certificates must be for; absent: the target's host."""
+    """The name that certificates must have; absent: the target's host."""
 
 
 class RewriteTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Replaces the beginning of a path: whole segments of it. What begins in another way is left as it is."""
+    """Replaces the prefix of a path, in whole segments. A path with another beginning is left unchanged."""
 
     prefix: PathPrefix
     """Written decoded, as in a rule's match."""
@@ -191,17 +181,17 @@ class RewriteTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class FieldsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Changes field lines. What the gateway itself says cannot be set, nor what is about one connection be changed."""
+    """Changes field lines, except those about one connection. Fields that the gateway itself sets cannot be set."""
 
     set: dict[FieldName, FieldValue] = {}
     remove: list[FieldName] = []
 
 
 class AssertionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is said in assertions."""
+    """The content of assertions."""
 
     audience: Annotated[str, Meta(min_length=1, max_length=255)]
-    """Whom they are for (`aud`): a backend refuses those for another."""
+    """The audience (`aud`): a backend refuses assertions for another."""
 
 
 class UpstreamTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -209,35 +199,43 @@ class UpstreamTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     url: Url | None = None
     targets: Annotated[list[Url], Meta(min_length=1)] | None = None
-    """In the place of `url`: several that answer alike. The one with the fewest requests under way gets the next."""
+    """Replaces `url`: several targets that answer alike. The one with the fewest requests in progress gets the next."""
     connect_timeout: Duration = "2s"
     response_timeout: Duration = "60s"
-    """How long the backend may take from the request's end to the end of its response's head. A rule may say more."""
+    """How long the backend may take from the request's end to the end of its response's head.
+
+    A rule may override it.
+    """
     idle_timeout: Duration = "5m"
-    """How long it may be silent between two pieces of content. A rule may say more."""
+    """How long it may be silent between two pieces of content. A rule may override it."""
     total_timeout: Duration | None = None
-    """How long request and response may take in all; absent: any time."""
+    """How long request and response may take in total; absent: no limit."""
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
-    """To each target, of each worker."""
+    """Connections of each worker to each target."""
     max_waiting: Annotated[int, Meta(ge=0, le=100_000)] = 1000
-    """Requests that wait for one of these connections, no longer than connect_timeout; more are answered 503."""
+    """Requests that wait for a connection, no longer than connect_timeout; more are answered 503."""
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
-    """How many other targets are tried for a request that no backend can have acted upon."""
+    """How many other targets are tried for a request that no backend can have processed."""
     host: BackendHost = "client"
-    """The Host field that backends get: `client` for the one that the client sent, `target` for that of the target's
-    URL, or a name, with or without a port. Backends build links and redirects from it."""
+    """The Host field that backends get, from which they build links and redirects.
+
+    It is `client` for the one that the client sent, `target` for that of the target's URL, or a name, with or without a
+    port.
+    """
     pass_fields: list[FieldName] = []
-    """Fields of clients that pass although backends may take them for another request than the one that was decided on,
-    such as X-Real-IP: by default they are removed. Whoever asks can set them."""
+    """Fields of clients that pass although they can make a backend see another request than the one decided on.
+
+    An example is X-Real-IP. By default they are removed, because any client can set them.
+    """
     health: HealthTable | None = None
     tls: TlsTable | None = None
     rewrite: RewriteTable | None = None
     forwarded: bool = False
     """Whether backends get Forwarded (RFC 7239) beside X-Forwarded-For, -Host and -Proto."""
     new_trace: NewTrace = "sampled"
-    """What backends are told of a request that is part of no trace: a new one, sampled or not; `none`: nothing."""
+    """The trace of a request that has none: a new one, `sampled` or `unsampled`; `none`: no trace."""
     assertion: bool | AssertionTable = False
-    """Whether backends get X-Gateway-Assertion: signed, who asks and for what."""
+    """Whether backends get X-Gateway-Assertion: a signed statement of who asks and for what."""
     request_headers: FieldsTable | None = None
     response_headers: FieldsTable | None = None
 
@@ -246,13 +244,13 @@ class OptionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One option of a rule's exports, under the name that it has in the query."""
 
     sets: Setting | None = None
-    """What it chooses; absent: the setting of the option's own name."""
+    """The setting that it chooses; absent: the setting of the option's own name."""
     values: Annotated[list[str], Meta(min_length=1)] | None = None
-    """What is allowed; absent: all that there is, of `lang` and `mode` what the document has."""
+    """The allowed values; absent: all that exist, for `lang` and `mode` those of the document."""
     default: str | bool | list[str] | None = None
     """Absent: the first of the values; all of `lang` and `status`; the first mode of the document."""
     several: bool = True
-    """Of `lang` and `status`: whether a list with commas is allowed. `*` or nothing always stands for all."""
+    """For `lang` and `status`: whether a list with commas is allowed. `*` or nothing always stands for all."""
     ignore_case: bool = False
     """Whether the values may be spelled in any case."""
     parameter: Parameter | None = None
@@ -262,20 +260,20 @@ class OptionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class VariantsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The backend gives one canonical document of JSON, the gateway every variant of it that is asked for."""
+    """The backend gives one canonical JSON document, and the gateway makes every requested variant of it."""
 
     document: DocumentKind
-    """What it is about; `gateway policy schema --document` prints what each may have."""
+    """The kind of document; `gateway policy schema --document` prints what each may have."""
     source: Annotated[str, Meta(pattern=r"^/[!-~]*" + END, description="A path and query in ASCII")] | None = None
-    """Where the backend has it, with parameters of the rule's path: "/internal/{project}"; absent: the rule's path."""
+    """The backend's path of it, with parameters of the rule's path: "/internal/{project}"; absent: the rule's path."""
     filename: str = "export"
-    """Under which browsers save an export, without extension; it may have parameters of the rule's path."""
+    """The name under which browsers save an export, without extension; it may have parameters of the rule's path."""
     names: dict[str, str] = {}
-    """Our name of a field of the document, or of the entries in it, to the backend's: `entries = "data.nodes"`."""
+    """Our name of a field of the document, or of its entries, to the backend's: `entries = "data.nodes"`."""
     types: dict[str, str] = {}
     """The backend's name of a type of design tokens to the Community Group's: `spacing = "dimension"`."""
     options: dict[OptionName, list[str] | OptionTable] = {}
-    """What can be chosen; a list is short for the values. Absent ones are as if not said."""
+    """The options that clients can choose; a list is short for the values. Absent ones have their defaults."""
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -283,47 +281,50 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PlanTable(Table, frozen=True, kw_only=True):
-    """What the tokens of a plan may do, and how often."""
+    """The permissions of a plan's tokens, and their quotas."""
 
     scopes: list[ScopeName] | None = None
     """Absent: the plan restricts nothing."""
     quotas: dict[str, str | QuotaTable] = {}
-    """Name to limit in the grammar of the library limits, such as "100/minute"; joined with the policy's quotas."""
+    """Name to limit in the grammar of the library limits, such as "100/minute"; added to the policy's quotas."""
 
 
 class CacheTable(Table, frozen=True, kw_only=True):
-    """How the answers of a rule are kept and shared. What it does not say, the backend's own fields say."""
+    """How the answers of a rule are stored and shared. What it does not set, the backend's own fields determine."""
 
     fresh: Duration | None = None
     """How long a stored answer is used without asking the backend."""
     stale_while_revalidate: Duration | None = None
     """How much longer it is used at once, while the backend is asked in the background."""
     stale_if_error: Duration | None = None
-    """How much longer it stands in while the backend fails: no connection, no answer in time, 500, 502, 503, 504."""
+    """How much longer it is used if the backend fails: no connection, no answer in time, 500, 502, 503, 504."""
     keep: Duration | None = None
-    """How long it is kept after it was fresh, to be asked about and to stand in; absent: as long as it is of use."""
+    """How long it is kept after it was fresh, for validation and as a stale answer; absent: as long as it is useful."""
     heuristic: Duration | None = None
-    """The most that is guessed where the backend says nothing: a tenth of the time since Last-Modified; absent: 0s."""
+    """The longest heuristic freshness if the backend sets none: a tenth of the time since Last-Modified; absent: 0s."""
     shared_by: Literal["project", "owner", "token", "public"] | None = None
-    """Who shares an entry; absent: what the policy's tokens are bound to, and everybody where the rule is public."""
+    """Who shares an entry; absent: what the policy's tokens are bound to, and everybody if the rule is public."""
     groups: list[Annotated[str, Meta(min_length=1, max_length=128)]] = []
-    """What purges may name, with parameters of the path: "tokenset-{tokenset}"."""
+    """Names for purges, with parameters of the path: "tokenset-{tokenset}"."""
     client_cache_control: Literal["revalidate", "backend"] = "revalidate"
-    """What clients are told: to ask for each use, so that revocation is immediate; or the backend's Cache-Control."""
+    """The Cache-Control of clients: to revalidate for each use, so that revocation is immediate; or the backend's."""
 
 
 class EtagTable(Table, frozen=True, kw_only=True):
     """How the entity tags of a rule's cached answers are made."""
 
     ignore: list[str] = []
-    """What may change without a new tag: "/json/pointer", "column:NAME", "line:BEGINNING", "element:NAME",
-    "attribute:NAME"; in a pointer `*` stands for all items of an array."""
+    """What may change without a new tag, as texts of five kinds.
+
+    These are "/json/pointer", "column:NAME", "line:BEGINNING", "element:NAME" and "attribute:NAME"; in a pointer `*`
+    stands for all items of an array.
+    """
     replace: bool = False
-    """Whether the content's tag takes the place of the backend's own; else it is made only where there is none."""
+    """Whether the content's tag replaces the backend's own; otherwise it is made only if the backend sends none."""
 
 
 class RuleTable(Table, frozen=True, kw_only=True):
-    """Which requests it is for, and what they need."""
+    """The requests that it is for, and what they need."""
 
     match: str
     """Methods and a path: "GET,POST /api/v1/projects/{project}/**"; `*` stands for any method, GET includes HEAD."""
@@ -331,22 +332,22 @@ class RuleTable(Table, frozen=True, kw_only=True):
     public: bool = False
     """Whether the requests need no token at all."""
     project: Annotated[str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + END)] | None = None
-    """The parameter of the path that names a project, such as "{project}": tokens of another one are refused."""
+    """The parameter of the path that names a project, such as "{project}": tokens of another project are refused."""
     response_timeout: Duration | None = None
-    """How long the backend may take for the response's head; absent: as [upstream] says."""
+    """How long the backend may take for the response's head; absent: as in [upstream]."""
     idle_timeout: Duration | None = None
-    """How long it may be silent between two pieces of content; absent: as [upstream] says."""
+    """How long it may be silent between two pieces of content; absent: as in [upstream]."""
     cost: Units | CostTable = 1
     """Units of quota that a request uses, or what it uses by its outcome."""
     quotas: dict[str, str | QuotaTable] = {}
-    """Quotas of this rule's requests alone, joined with those of the policy and the plan."""
+    """Quotas of this rule's requests alone, added to those of the policy and the plan."""
     cache: CacheTable | None = None
     etag: EtagTable | None = None
     variants: VariantsTable | None = None
     manage: Operation | None = None
-    """Answered by the gateway itself: what becomes of tokens under the product's own path."""
+    """Answered by the gateway itself: what the rule does with tokens under the product's own path."""
     token: Parameter | None = None
-    """The parameter of the path that names the token which is shown, changed or ended."""
+    """The parameter of the path that names the token to show, change or revoke."""
 
 
 class TestTable(Table, frozen=True, kw_only=True):
@@ -358,11 +359,11 @@ class TestTable(Table, frozen=True, kw_only=True):
     expect: Status
     plan: str | None = None
     scopes: list[ScopeName] | None = None
-    """What the token holds; absent: every scope of the policy."""
+    """The scopes of the token; absent: every scope of the policy."""
     project: str | None = None
-    """The project that the token is for; absent: the one that the path names."""
+    """The project of the token; absent: the one that the path names."""
     token: bool = True
-    """Whether the request carries a token at all."""
+    """Whether the request presents a token at all."""
 
 
 class PolicyDocument(Table, frozen=True, kw_only=True):
@@ -372,15 +373,15 @@ class PolicyDocument(Table, frozen=True, kw_only=True):
     hosts: Annotated[list[Host], Meta(min_length=1)] | None = None
     """Host names without port; absent: any host."""
     upstream: Backend | UpstreamTable
-    """A URL, or `none` where requests are answered by the app itself (a plugin) or by another proxy (forward-auth)."""
+    """A URL, or `none` if the app itself answers requests (a plugin) or another proxy does (forward-auth)."""
     token: TokenTable
     scopes: dict[ScopeName, str | ScopeTable] = {}
     bundles: dict[Name, BundleTable] = {}
-    """What pages offer in the place of single scopes."""
+    """Sets of scopes that pages offer beside single scopes."""
     plans: dict[Name, PlanTable] = {}
     quotas: dict[str, str | QuotaTable] = {}
     rules: Annotated[list[RuleTable], Meta(min_length=1)]
     errors: dict[str, dict[str, Any]] = {}
-    """Status or reason to the JSON content that replaces problem details, in the product's own dialect."""
+    """Status or reason to the JSON content that replaces problem details, in the product's own format."""
     management: ManagementTable | None = None
     tests: list[TestTable] = []

@@ -1,4 +1,4 @@
-"""Which versions of policies are served at one moment, by processes that share a Redis.
+"""Versions of policies that are served at one moment, by processes that share a Redis.
 
 A version is named by a digest of what the policy's file says, so comments, the order of keys and the file's own tests
 make no new one. While a changed file is rolled out there are two. What they share in Redis is safe then;
@@ -25,13 +25,16 @@ class Serving(msgspec.Struct, frozen=True):
 
 
 def version_of(document: PolicyDocument) -> str:
-    """The version of a policy that the document is."""
+    """Return the version of a policy with this document."""
     said = msgspec.structs.replace(document, tests=[])
     return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:DIGITS]
 
 
 def gather_versions(serving: Iterable[Serving]) -> dict[str, dict[str, list[str]]]:
-    """By policy, by version: the processes that serve it, all in order. A policy that a process lacks is none's."""
+    """Return the processes that serve each version of each policy, all sorted.
+
+    A process that lacks a policy is left out there.
+    """
     found: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for one in serving:
         for policy, version in one.versions.items():
@@ -43,9 +46,9 @@ def gather_versions(serving: Iterable[Serving]) -> dict[str, dict[str, list[str]
 
 
 class Mixtures:
-    """The policies that are served in several versions, as one process sees it time after time.
+    """The policies that are served in several versions, as one process sees it over time.
 
-    Processes do not read a changed file all at one moment: a policy counts as mixed if it was so twice in a row.
+    Processes do not read a changed file at the same moment: a policy counts as mixed if it was so twice in a row.
     """
 
     def __init__(self) -> None:
@@ -53,7 +56,7 @@ class Mixtures:
         self.mixed = frozenset[str]()
 
     def see(self, versions: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
-        """What begins and what ends with this look, a line each."""
+        """Return what begins and what ends with this look, one line for each."""
         seen = frozenset(policy for policy, served in versions.items() if len(served) > 1)
         mixed = seen & (self._seen | self.mixed)
         lines = [describe_mixture(policy, versions[policy]) for policy in sorted(mixed - self.mixed)]
@@ -63,6 +66,6 @@ class Mixtures:
 
 
 def describe_mixture(policy: str, served: Mapping[str, Sequence[str]]) -> str:
-    """Who serves which version."""
+    """Return a line that says who serves which version."""
     parts = "; ".join(f"{version} by {', '.join(processes)}" for version, processes in served.items())
     return f"the policy {policy} is served in {len(served)} versions: {parts}"

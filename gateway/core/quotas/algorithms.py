@@ -1,23 +1,23 @@
-"""What the algorithms of quotas count: the twin of adapters/scripts/quotas.lua.
+"""The algorithms of quotas: the reference model of adapters/scripts/quotas.lua.
 
 Rule: ALGORITHMS is the one table of them. docs/development/contributing.md lists what a new one touches; what is
 forgotten fails a test, and readiness.
 
-Only whole numbers are computed with: milliseconds, units of cost, and ticks (see Quota.tick). What has run out reads as
-new.
+All computations use whole numbers: milliseconds, units of cost, and ticks (see Quota.tick). A state whose time is over
+counts as new.
 
 - fixed-window: the window starts with the first request it counts and ends after its length; the next request after
   that starts another one.
 - sliding-window-counter: windows begin at multiples of their length since 1970; units of the window before count by
   the share of it that a window of this length, ending now, would still cover, rounded down.
-- moving-window: the units of the last window, counted from this very moment back, each request by itself.
-- token-bucket: the generic cell rate algorithm. What is taken is a debt, repaid at a steady `limit` a window; at most
-  `burst` units can be owed.
-- concurrent: the requests in flight, one unit each whatever they cost. Each has a lease that ends by itself, a window
-  after it was last renewed.
+- moving-window: the units of the last window, counted back from this moment, each request by itself.
+- token-bucket: the generic cell rate algorithm. A cost is a debt, repaid at a steady `limit` per window; the debt is
+  at most `burst` units.
+- concurrent: the requests in flight, one unit each whatever they cost. Each has a lease that expires a window after it
+  was last renewed.
 
-What is given back after is never more than what would be there had it not been charged: nothing once its window is
-over, nothing of a debt that was repaid meanwhile, and of a moving window nothing behind MAXIMUM_LATER other entries.
+Giving units back never leaves more than there would be without the charge: it gives nothing once the window is over,
+nothing of a debt that was repaid meanwhile, and nothing to a moving window with over MAXIMUM_LATER newer entries.
 """
 
 from bisect import bisect_right
@@ -29,65 +29,65 @@ import msgspec
 from gateway.core.quotas.model import CONCURRENT, FIXED_WINDOW, Quota
 
 MAXIMUM_LATER = 1000
-"""Entries of a moving window behind the one that something is given back to: that many are written anew."""
+"""Newer entries of a moving window that are rewritten if units are given back to an older one."""
 RETRY_MILLISECONDS = 1000
-"""After this a request that found too many in flight may try again: nobody knows when one of them ends."""
+"""Milliseconds until a request that found too many in flight may retry: the end of the others is unknown."""
 
 
 class State(Protocol):
-    """What an algorithm has counted for one quota."""
+    """The state of an algorithm for one quota."""
 
     def advance(self, quota: Quota, now: int) -> Self:
-        """The same at a later moment."""
+        """Return the state at a later moment."""
         ...
 
     def units(self, quota: Quota, now: int) -> int:
-        """Units used, once advanced to `now`."""
+        """Return the units used; the state must be advanced to `now`."""
         ...
 
     def take(self, quota: Quota, cost: int, now: int) -> Self:
-        """The same with `cost` more units used."""
+        """Return the state with `cost` more units used."""
         ...
 
     def fits_at(self, quota: Quota, cost: int) -> int:
-        """When units that find no room now, but fewer than the capacity, will."""
+        """Return when units that find no room now, but are fewer than the capacity, will fit."""
         ...
 
-    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> Self | None:
-        """The same without units that were charged earlier, None where they no longer count."""
+    def refund(self, quota: Quota, units: int, charged_at: int, now: int) -> Self | None:
+        """Return the state without units that were charged earlier, or None if they no longer count."""
         ...
 
 
 class FixedWindow(msgspec.Struct, frozen=True):
-    """The window of the moment."""
+    """The current window."""
 
     resets_at: int
     used: int
 
     def advance(self, quota: Quota, now: int) -> "FixedWindow":
-        """The same at a later moment."""
+        """Return the state at a later moment."""
         return self if self.resets_at > now else FixedWindow(now + quota.window, 0)
 
     def units(self, quota: Quota, now: int) -> int:
-        """Units used, once advanced to `now`."""
+        """Return the units used; the state must be advanced to `now`."""
         return self.used
 
     def take(self, quota: Quota, cost: int, now: int) -> "FixedWindow":
-        """The same with `cost` more units used."""
+        """Return the state with `cost` more units used."""
         return FixedWindow(self.resets_at, self.used + cost)
 
     def fits_at(self, quota: Quota, cost: int) -> int:
-        """When units that find no room now, but fewer than the capacity, will."""
+        """Return when units that find no room now, but are fewer than the capacity, will fit."""
         return self.resets_at
 
-    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "FixedWindow | None":
-        """The same without units that were charged earlier, None where they no longer count."""
+    def refund(self, quota: Quota, units: int, charged_at: int, now: int) -> "FixedWindow | None":
+        """Return the state without units that were charged earlier, or None if they no longer count."""
         is_same = self.resets_at > now and self.resets_at - quota.window <= charged_at
         return FixedWindow(self.resets_at, max(0, self.used - units)) if is_same else None
 
 
 class SlidingCounter(msgspec.Struct, frozen=True):
-    """The window of the moment, by its start, and the one before it."""
+    """The current window, by its start, and the one before it."""
 
     start: int
     before: int
@@ -109,12 +109,12 @@ class SlidingCounter(msgspec.Struct, frozen=True):
     def fits_at(self, quota: Quota, cost: int) -> int:
         units, ends = min(self.before, quota.limit), self.start + quota.window
         room = quota.limit - cost - self.current
-        if room < 0:  # only when the units of this window are those of the one before
+        if room < 0:  # it fits only in the next window, for which the units of this one count as those before
             units, ends, room = max(1, min(self.current, quota.limit)), ends + quota.window, quota.limit - cost
         left = min(-(-(room + 1) * quota.ticks // units) - 1, quota.ticks)
         return max(ends - left * quota.tick, ends - quota.window)
 
-    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "SlidingCounter | None":
+    def refund(self, quota: Quota, units: int, charged_at: int, now: int) -> "SlidingCounter | None":
         window, start = self.advance(quota, now), charged_at - charged_at % quota.window
         if start == window.start:
             return SlidingCounter(start, window.before, max(0, window.current - units))
@@ -124,12 +124,12 @@ class SlidingCounter(msgspec.Struct, frozen=True):
 
 
 class MovingLog(msgspec.Struct, frozen=True):
-    """Requests from the oldest to the newest: when, and all units up to and including its own."""
+    """The requests from the oldest to the newest: when, and all units up to and including its own."""
 
     times: tuple[int, ...] = ()
     totals: tuple[int, ...] = ()
     base: int = 0
-    """All units before the oldest."""
+    """The sum of all units before the oldest entry."""
 
     def advance(self, quota: Quota, now: int) -> "MovingLog":
         gone = bisect_right(self.times, now - quota.window)
@@ -150,7 +150,7 @@ class MovingLog(msgspec.Struct, frozen=True):
         until = self.totals[-1] + cost - quota.limit
         return self.times[bisect_right(self.totals, until - 1)] + quota.window
 
-    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "MovingLog | None":
+    def refund(self, quota: Quota, units: int, charged_at: int, now: int) -> "MovingLog | None":
         index = bisect_right(self.times, charged_at) - 1
         if index < 0 or self.times[index] != charged_at or len(self.times) - 1 - index > MAXIMUM_LATER:
             return None
@@ -162,7 +162,7 @@ class MovingLog(msgspec.Struct, frozen=True):
 
 
 class TokenBucket(msgspec.Struct, frozen=True):
-    """What is owed at a moment: a unit is as many parts as its window has ticks, `limit` parts are repaid in a tick."""
+    """The debt at a moment. A unit has as many parts as its window has ticks, and `limit` parts are repaid per tick."""
 
     at: int
     debt: int
@@ -183,7 +183,7 @@ class TokenBucket(msgspec.Struct, frozen=True):
         excess = self.debt + (cost - quota.capacity) * quota.ticks
         return self.at + -(-excess // quota.limit) * quota.tick
 
-    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "TokenBucket | None":
+    def refund(self, quota: Quota, units: int, charged_at: int, now: int) -> "TokenBucket | None":
         owed = self.advance(quota, now)
         repaid = max(0, -((charged_at - now) // quota.tick)) * quota.limit
         left = units * quota.ticks - repaid
@@ -191,7 +191,7 @@ class TokenBucket(msgspec.Struct, frozen=True):
 
 
 class Leases(msgspec.Struct, frozen=True):
-    """The requests in flight, and when each lease ends by itself; read at `at`."""
+    """The requests in flight, and when each lease expires; read at `at`."""
 
     ends: tuple[tuple[str, int], ...] = ()
     at: int = 0
@@ -208,32 +208,32 @@ class Leases(msgspec.Struct, frozen=True):
     def fits_at(self, quota: Quota, cost: int) -> int:
         return self.at + RETRY_MILLISECONDS
 
-    def give_back(self, quota: Quota, units: int, charged_at: int, now: int) -> "None":
+    def refund(self, quota: Quota, units: int, charged_at: int, now: int) -> "None":
         return None  # it ends with the request, by `release`
 
     def release(self, lease: str) -> "Leases":
-        """The same without the request of this lease."""
+        """Return the state without the request of this lease."""
         return Leases(tuple(one for one in self.ends if one[0] != lease), self.at)
 
 
 class Algorithm(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is to know of an algorithm besides how it counts. The texts are a row of docs/guide/limits.md."""
+    """The properties of an algorithm besides how it counts. The texts are a row of docs/guide/limits.md."""
 
     new: State
     """The state before the first request."""
     keeps: str
     admits: str
     resets: str
-    """What `t` of the RateLimit field says."""
+    """The meaning of `t` in the RateLimit field."""
     own_key: str = ""
-    """What the name of its key begins with, if its state has a key of its own: `kind` in quotas.lua."""
+    """The prefix of its key, if its state has a key of its own: `kind` in quotas.lua."""
     has_burst: bool = False
     maximum_limit: int | None = None
-    """The highest limit that it can count; None: any."""
+    """The highest limit that it can count; None means any."""
 
 
 MAXIMUM_LOGGED = 100_000
-"""The highest limit of an algorithm that keeps every request: each is an entry of a list in Redis."""
+"""The highest limit of an algorithm that keeps every request, because each is an entry of a list in Redis."""
 
 ALGORITHMS: Mapping[str, Algorithm] = {
     FIXED_WINDOW: Algorithm(
@@ -275,5 +275,5 @@ else:
 
 
 def new_state(algorithm: str) -> State:
-    """Return the state of an algorithm before its first request; KeyError for a name that is none."""
+    """Return the state of an algorithm before its first request. Raise KeyError for an unknown name."""
     return Leases() if algorithm == CONCURRENT else ALGORITHMS[algorithm].new

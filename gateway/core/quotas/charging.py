@@ -1,7 +1,7 @@
-"""What becomes of the quotas of a request: the twin of adapters/scripts/charging.lua, for simulation, as its oracle.
+"""The charging of a request's quotas: the reference model of adapters/scripts/charging.lua, for simulation.
 
-`charge` and `give_back` give what the scripts give for the same quotas, states, cost and time, where no other algorithm
-has counted for the same limit; a property test holds them equal. Whose states they are is the caller's to know:
+`charge` and `refund` return what the scripts return for the same quotas, states, cost and time, unless another
+algorithm has counted for the same limit; a property test holds them equal. The caller must know whose states they are:
 `partitions.holder_of` says who shares them.
 """
 
@@ -14,7 +14,7 @@ from gateway.core.quotas.model import Quota, Window
 
 
 class Charge(msgspec.Struct, frozen=True):
-    """What became of a request."""
+    """The result of charging a request."""
 
     is_charged: bool
     windows: tuple[Window, ...]
@@ -22,7 +22,7 @@ class Charge(msgspec.Struct, frozen=True):
 
 
 def charge(quotas: Sequence[Quota], states: Sequence[State | None], cost: int, now: int, lease: str = "") -> Charge:
-    """Charges all quotas or none, and those in shadow as far as they have room.
+    """Charge all quotas or none; those in shadow are charged if they have room.
 
     `states` are those of the charge before, None at first, in the order of `quotas`; `lease` names the request.
     """
@@ -41,23 +41,23 @@ def charge(quotas: Sequence[Quota], states: Sequence[State | None], cost: int, n
     return Charge(is_charged, tuple(windows), tuple(changed))
 
 
-def give_back(
+def refund(
     quotas: Sequence[Quota], states: Sequence[State | None], units: int, charged_at: int, now: int
 ) -> tuple[State | None, ...]:
-    """The states without `units` of what was charged at `charged_at`, as far as these still count."""
+    """Return the states without `units` of what was charged at `charged_at`, as far as these still count."""
     return tuple(
-        state and (state.give_back(quota, units, charged_at, now) or state)
+        state and (state.refund(quota, units, charged_at, now) or state)
         for quota, state in zip(quotas, states, strict=True)
     )
 
 
 def release(states: Sequence[State | None], lease: str) -> tuple[State | None, ...]:
-    """The states after the request of this lease has ended."""
+    """Return the states after the request of this lease has ended."""
     return tuple(state.release(lease) if isinstance(state, Leases) else state for state in states)
 
 
 def _take(quota: Quota, state: State, cost: int, now: int, lease: str) -> State | None:
-    """The state with the request in it, None where it takes nothing."""
+    """Return the state with the request in it, or None if it takes nothing."""
     if isinstance(state, Leases):
         return state.take(quota, 1, now, lease) if lease else None
     return state.take(quota, cost, now) if cost > 0 else None

@@ -1,6 +1,6 @@
-"""What a request costs: known to the unit only when it has been answered, and reserved in full before.
+"""The cost of a request: its units are known only when it has been answered, so the most is reserved before.
 
-Reserving the most and giving back the rest can refuse a request that would have fitted, never admit one too many.
+Reserving the most and giving back the rest can refuse a request that would have fitted, but never admits one too many.
 """
 
 import re
@@ -20,9 +20,9 @@ class Outcome(StrEnum):
     MISS = "miss"
     """The backend was asked."""
     HIT = "hit"
-    """From the cache: fresh, stale, or fetched for somebody else at this moment."""
+    """Answered from the cache: fresh, stale, or fetched for another request at this moment."""
     NOT_MODIFIED = "not_modified"
-    """304, whoever found out: what the client sees is what it pays for."""
+    """A 304 from anywhere: clients pay for the answer that they see."""
     ERROR = "error"
     """The backend failed."""
 
@@ -32,12 +32,12 @@ class Cost(msgspec.Struct, frozen=True):
 
     reserved: int
     by_outcome: Mapping[Outcome, int] | None = None
-    """None: the same whatever the outcome."""
+    """None if the cost is the same for all outcomes."""
     reported_by: bytes | None = None
-    """The field in which the backend says what a miss cost, in lower case."""
+    """The field in which the backend reports the cost of a miss, in lower case."""
 
     def of(self, outcome: Outcome, fields: Fields) -> int:
-        """What a request with this outcome costs; `fields` are those of its answer."""
+        """Return what a request with this outcome costs; `fields` are those of its answer."""
         if self.by_outcome is None:
             return self.reserved
         if outcome is Outcome.MISS and self.reported_by is not None:
@@ -48,7 +48,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 def outcome_of(head: ResponseHead, *, has_cache: bool) -> Outcome:
-    """The outcome that an answer tells; only where the rule `has_cache` the last Cache-Status is our own."""
+    """Return the outcome that an answer shows; the last Cache-Status is our own only if the rule `has_cache`."""
     if head.status >= 500:
         return Outcome.ERROR
     if head.status == 304:

@@ -1,9 +1,9 @@
-"""Quotas: how many requests may be made in a window of time or at once, and how far somebody has come.
+"""Quotas: how many requests may be made in a time window or at once, and how many were made.
 
-How they are written is in policies/compile_rules.py; algorithms.py has the table of algorithms and says what each of
-them counts. The counting itself happens in Redis, in adapters/scripts/quotas.lua.
+policies/compile_rules.py reads them from policy files; algorithms.py has the table of algorithms and says what each
+counts. The counting itself happens in Redis, in adapters/scripts/quotas.lua.
 
-Durations as operators write them: a whole number and one of s, m, h, d, w.
+This module also reads durations as operators write them: a whole number and one of s, m, h, d, w.
 """
 
 import re
@@ -14,23 +14,26 @@ from typing import Literal, TypeAlias
 import msgspec
 
 MAXIMUM_NUMBER = 10**12 - 1
-"""Of a limit and of a window's seconds: in milliseconds too it is an Integer of RFC 9651 and exact in the script."""
+"""The highest limit, and the longest window in seconds.
+
+In milliseconds too it is an Integer of RFC 9651 and exact in the script.
+"""
 EXACT = 2**52
 """The script computes in doubles: whole numbers are exact up to twice this."""
 JITTER_SHARE = 10
 """Retry-After is spread over a tenth of the window, so that jobs that start together do not return together."""
 
 LEASE_SECONDS = 15
-"""For how long a request counts as in flight when nothing is heard of its worker; a living worker renews in time."""
+"""Seconds for which a request counts as in flight without a sign of its worker; a live worker renews in time."""
 NEAR_SHARE = 0.8
-"""Used to this share of its capacity, a quota is marked as near in the access log."""
+"""The share of its capacity from which a quota is marked as near in the access log."""
 
 FIXED_WINDOW = "fixed-window"
-"""The algorithm of a limit that names none; the script takes it for granted."""
+"""The algorithm of a limit that names none; the script assumes it."""
 CONCURRENT = "concurrent"
 """The algorithm of a concurrency limit, which no policy file names."""
 Partition: TypeAlias = Literal["token", "owner", "project", "plan", "address"]
-"""Who shares a counter: a token's lineage, an owner, a project, the tokens of a plan, a client address."""
+"""Whose requests share a counter: a token's lineage, an owner, a project, the tokens of a plan, a client address."""
 PARTITIONS: tuple[Partition, ...] = ("token", "owner", "project", "plan", "address")
 
 
@@ -40,16 +43,16 @@ class Quota(msgspec.Struct, frozen=True):
     name: str
     limit: int
     window_seconds: int
-    """Of a concurrency limit: for how long a request counts when nothing is heard of its worker."""
+    """For a concurrency limit: how long a request counts without a sign of its worker."""
     algorithm: str = FIXED_WINDOW
     """A name of algorithms.ALGORITHMS, or CONCURRENT."""
     burst: int | None = None
-    """Of a token bucket: the units that may be taken at once; None: the limit."""
+    """For a token bucket: the units that may be taken at once; None means the limit."""
     per: Partition = "token"
     is_shadow: bool = False
-    """Whether it is decided and recorded, and never enforced."""
+    """Whether it is decided and recorded, but never enforced."""
     rule: str = ""
-    """The pattern of the one rule whose requests it counts; empty: those of all rules."""
+    """The pattern of the one rule whose requests it counts; empty for all rules."""
 
     @property
     def counter(self) -> str:
@@ -59,9 +62,9 @@ class Quota(msgspec.Struct, frozen=True):
 
     @property
     def field(self) -> str:
-        """Where its holder's hash has its state, and beside it what other algorithms have counted for the same limit.
+        """The field of its state in its holder's hash, where other algorithms have also counted for the same limit.
 
-        So a limit whose algorithm is changed admits no more while processes of both policy files run.
+        So a limit whose algorithm is changed admits no more while processes with both policy files run.
         """
         if self.is_concurrency:
             return self.counter
@@ -73,7 +76,7 @@ class Quota(msgspec.Struct, frozen=True):
         return self.algorithm == CONCURRENT
 
     def units_of(self, cost: int) -> int:
-        """What a request of this cost takes: of a concurrency limit always one."""
+        """Return what a request of this cost takes: always one for a concurrency limit."""
         return 1 if self.is_concurrency else cost
 
     @property
@@ -88,10 +91,10 @@ class Quota(msgspec.Struct, frozen=True):
 
     @property
     def tick(self) -> int:
-        """The milliseconds in which time is measured where it is multiplied with units.
+        """The milliseconds in which time is measured if it is multiplied with units.
 
-        It is 1, and a larger power of two only where limit times window would be too much for a double: more than
-        4 * 10^15. Computed in doubles, as the script does for an override.
+        It is 1, or a larger power of two if limit times window would be too much for a double: more than 4 * 10^15. It
+        is computed in doubles, as the script does for an override.
         """
         product, tick = float(max(self.limit, self.capacity)) * self.window, 1
         while product / tick > EXACT:
@@ -105,7 +108,7 @@ class Quota(msgspec.Struct, frozen=True):
 
     @property
     def policy_window_seconds(self) -> int:
-        """In which `capacity` is allotted: the window of the limit, or the time that a token bucket takes to fill."""
+        """The seconds in which `capacity` is allotted: the limit's window, or the time to fill a token bucket."""
         if self.burst is None or not self.limit:
             return self.window_seconds
         return -(-self.burst * self.window_seconds // self.limit)
@@ -126,7 +129,7 @@ class Override(msgspec.Struct, frozen=True, array_like=True):
 
 
 def effective_quotas(quotas: tuple[Quota, ...], overrides: Sequence[Override], now: int) -> tuple[Quota, ...]:
-    """The quotas with a token's overrides that have not ended in their place; `now` in Unix milliseconds."""
+    """Return the quotas, with a token's overrides that have not ended; `now` is in Unix milliseconds."""
     if not overrides:
         return quotas
     holding = {override.counter: override for override in overrides if now < override.until * 1000}
@@ -143,29 +146,29 @@ def _overridden(quota: Quota, override: Override | None) -> Quota:
 
 
 class Window(msgspec.Struct, frozen=True):
-    """Where somebody stands in one quota, after the decision. Times are Unix time in milliseconds."""
+    """The state of one quota after the decision. Times are Unix time in milliseconds."""
 
     quota: Quota
     used: int
     resets_at: int
-    """Of a fixed window its end; else when more units are left than now, or now where none are used."""
+    """The end of a fixed window; otherwise when more units are left than now, or now if none are used."""
     fits_at: int | None = None
-    """When a request that was not charged finds room, if nothing else is charged; None where it was charged."""
+    """When a request that was not charged finds room, if nothing else is charged; None if it was charged."""
 
     def remaining(self) -> int:
-        """Units left at this moment."""
+        """Return the units left at this moment."""
         return max(0, self.quota.capacity - self.used)
 
     def is_near(self) -> bool:
-        """Whether NEAR_SHARE of it is used, or more."""
+        """Return whether NEAR_SHARE of it is used, or more."""
         return self.used >= NEAR_SHARE * self.quota.capacity
 
     def has_no_room(self, cost: int) -> bool:
-        """Whether `cost` more units do not fit."""
+        """Return whether `cost` more units do not fit."""
         return self.used + self.quota.units_of(cost) > self.quota.capacity
 
-    def given_back(self, units: int, now: int) -> "Window":
-        """The same after units were given back, as far as the window alone can tell; `now` in milliseconds."""
+    def after_refund(self, units: int, now: int) -> "Window":
+        """Return the window after units were given back, as far as it can tell; `now` is in milliseconds."""
         if self.quota.is_concurrency:
             return self
         used = max(0, self.used - units)
@@ -173,28 +176,31 @@ class Window(msgspec.Struct, frozen=True):
         return Window(self.quota, used, ends, self.fits_at)
 
     def reset_seconds(self, now: int) -> int:
-        """Seconds until `resets_at`, rounded up; `now` in milliseconds."""
+        """Return the seconds until `resets_at`, rounded up; `now` is in milliseconds."""
         return _seconds_until(self.resets_at, now)
 
     def wait_seconds(self, now: int) -> int:
-        """Seconds until the refused request finds room, rounded up; `now` in milliseconds."""
+        """Return the seconds until the refused request finds room, rounded up; `now` is in milliseconds."""
         return _seconds_until(self.resets_at if self.fits_at is None else self.fits_at, now)
 
     def spread_seconds(self, now: int) -> int:
-        """Over how many seconds those who wait come back: where units return bit by bit, no more than the wait."""
+        """Return the seconds over which waiting clients retry; if units return one by one, no more than the wait."""
         share = self.quota.window_seconds // JITTER_SHARE
         return share if self.quota.algorithm == FIXED_WINDOW else min(share, self.wait_seconds(now))
 
 
 def exceeded(windows: Iterable[Window], cost: int) -> list[Window]:
-    """The windows that have no room for `cost` more units, and refuse a request for it."""
+    """Return the windows that have no room for `cost` more units, and refuse a request for it."""
     return [window for window in windows if not window.quota.is_shadow and window.has_no_room(cost)]
 
 
 def retry_after_seconds(windows: Sequence[Window], now: int, who: str) -> int:
-    """Seconds until the request fits into all of `windows`, and a share that is the asker's own, always the same."""
-    wait = max(window.wait_seconds(now) for window in windows)
-    spread = max(window.spread_seconds(now) for window in windows)
+    """Return the seconds until the request fits into all of `windows`, at least one, plus a share.
+
+    The share is constant for `who`.
+    """
+    wait = max((window.wait_seconds(now) for window in windows), default=0)
+    spread = max((window.spread_seconds(now) for window in windows), default=0)
     return max(1, wait + zlib.crc32(who.encode()) % (spread + 1))
 
 
@@ -207,7 +213,7 @@ _DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
 
 
 def parse_duration(text: str) -> int:
-    """Seconds in `text`, such as 90 for "90s"; ValueError says what is expected."""
+    """Return the seconds in `text`, such as 90 for "90s". Raise ValueError that says what is expected."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not a duration: write a whole number and s, m, h, d or w, such as 10m")

@@ -1,4 +1,4 @@
-"""Who a quota counts against."""
+"""The holder of the counter of a quota."""
 
 from gateway.core.http.client_address import client_network
 from gateway.core.quotas.model import Partition
@@ -6,10 +6,10 @@ from gateway.core.tokens.records import TokenRecord
 
 
 def holder_of(per: Partition, record: TokenRecord | None, address: str) -> str:
-    """The one whose requests share a counter; `record` is None where a public rule counts addresses.
+    """Return the one whose requests share a counter; `record` is None if a public rule counts addresses.
 
-    A token without the owner or project that its policy binds tokens to, as of before the policy said so, shares one
-    counter with all others that have none.
+    A token without the owner or project that its policy now binds tokens to shares one counter with all others that
+    have none. Raise ValueError if only a token could tell the holder.
     """
     if per == "address":
         return client_network(address)

@@ -3,8 +3,8 @@
 No policy file can have its name, which is empty, and every rule takes tokens of its own policy only: an admin token is
 never valid on proxied traffic. The management API takes tokens of this policy only: no other token is valid there.
 
-Rule: they are made and changed at the command line. Whoever presents one can end any, and rotate that one as it is: so
-one that leaked makes no others, and revoking its lineage is the end of it.
+Rule: they are created and changed at the command line. An admin token can revoke any other, and rotate itself without
+changes: so a leaked one creates no others, and revoking its lineage ends the leak.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from gateway.core.tokens.text import ADMIN_FORMAT
 
 NAME = ""
 OWNER = "gateway"
-"""Whose they all are: they are listed by it."""
+"""The owner of all admin tokens: they are listed by it."""
 READ, WRITE, INTROSPECT = "read", "write", "introspect"
 _PATTERN = parse_pattern("* /api/v1/**")
 
@@ -56,25 +56,25 @@ ADMIN = Policy(
 
 
 def admin_rule(*scopes: str) -> Rule:
-    """What a call of the management API needs; it costs nothing."""
+    """Return the rule for a call of the management API; it costs nothing."""
     return require(build_rule(ADMIN, _PATTERN, cost=0), scopes)
 
 
 RULES: Mapping[str, Rule] = {scope: admin_rule(scope) for scope in SCOPES}
-"""What is asked of an admin token that is to have a scope, in the management API and on the pages alike."""
+"""The rule for each scope of an admin token, in the management API and on the pages alike."""
 
 
 def is_admin(record: TokenRecord) -> bool:
-    """Whether the token is one of the management API."""
+    """Return whether the token is one of the management API."""
     return record.policy == NAME
 
 
 def check_maker(actor: Actor, policy: str, rotated: str = "") -> None:
-    """NotGrantable where an admin token is made or changed with another, or with itself but by rotation."""
+    """Raise NotGrantable if an admin token is created or changed with another, or with itself except by rotation."""
     if policy == NAME and actor.token and actor.token != rotated:
         raise NotGrantable("admin tokens are made and changed at the command line")
 
 
 def bind_admin(policy: Policy, request: TokenRequest) -> TokenRequest:
-    """What is asked of a token, with the owner that all admin tokens have where it is to be one."""
+    """Return the request of a new token; an admin token gets the owner that all admin tokens have."""
     return msgspec.structs.replace(request, owner=OWNER, project="") if policy is ADMIN else request

@@ -1,8 +1,8 @@
-"""The history of changes: who changed or purged what, when, from what to what; and what was asked for and refused.
+"""The history of changes: who changed or purged what, when, from what to what; and which changes were refused.
 
-Rule 1: an entry and its change are written by one script: neither is there without the other.
-Rule 2: an entry has nothing secret. Of what was refused it keeps no text that was asked for: people paste tokens into
-the wrong field.
+Rule 1: an entry and its change are written by one script: neither exists without the other.
+Rule 2: an entry has nothing secret. Of a refused change it keeps no text of the request: people paste tokens into the
+wrong field.
 """
 
 from collections.abc import Mapping
@@ -16,30 +16,30 @@ from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.text import ID_LENGTH
 
 DONE = "done"
-"""The outcome of a change that was made; else it is the code of its refusal (core/errors.py)."""
+"""The outcome of a change that was made; otherwise the outcome is the code of the refusal (core/errors.py)."""
 TOLD = ("name", "description", "project", "owner", "plan", "scopes", "not_before", "expires_at", "is_active")
-"""Fields of a record whose changes are told as they are."""
+"""Fields of a record whose changes are recorded as they are."""
 KINDS = Literal["operator", "admin", "token", "owner", "system"]
-"""Of actors: at a command line; with an admin token; with a token of a policy; signed in; the gateway itself."""
+"""Kinds of actors: at a command line; with an admin token; with a token of a policy; signed in; the gateway itself."""
 
 
 class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who changes something."""
+    """The person or program that changes something."""
 
     name: str
     kind: KINDS
     token: str = ""
-    """The id of the token that was presented, where it was one."""
+    """The id of the token that was presented, if any."""
     address: str = ""
 
     @property
     def title(self) -> str:
-        """How a history names the actor: a token is not the person who made it."""
+        """The name of the actor in a history: a token is not the person who created it."""
         return f"API key {self.name}" if self.kind in ("admin", "token") else self.name
 
 
 class Action(StrEnum):
-    """What was done, or asked for."""
+    """The action of an entry in the history."""
 
     CREATE = "token.create"
     IMPORT = "token.import"
@@ -52,7 +52,7 @@ class Action(StrEnum):
 
 
 ACTIONS = {str(action) for action in Action} | {action.partition(".")[0] for action in Action}
-"""What a query may name: a whole action, or what is before its dot."""
+"""What a query may name: a whole action, or the part before its dot."""
 
 
 class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -62,22 +62,22 @@ class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     action: Action
     policy: str = ""
     target: str = ""
-    """The id of the token, or of the owner; of a purge that of the token whose exports were meant, if any."""
+    """The id of the token or the owner; for a purge, the id of the token whose exports were purged, if any."""
     name: str = ""
-    """Of the token, as it was called then."""
+    """The token's name at that time."""
     project: str = ""
     owner: str = ""
     changes: dict[str, tuple[Any, Any]] = {}
-    """Field to what it said before and after; times in Unix seconds."""
+    """Maps a field to its values before and after; times are Unix seconds."""
     outcome: str = DONE
     time: float = 0.0
-    """Unix seconds by Redis' clock; not stored, as it is in the entry's id."""
+    """Unix seconds by Redis' clock; not stored, as it is part of the entry's id."""
     id: str = ""
     """Its place among all entries; not stored."""
 
 
 class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which entries are meant: those that agree with all that is given."""
+    """A query for entries: those that match all given values."""
 
     policy: str | None = None
     target: str | None = None
@@ -86,20 +86,20 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
     actor: str | None = None
     """The actor's name, or the id of its token."""
     action: str | None = None
-    """A whole action, or what is before its dot."""
+    """A whole action, or the part before its dot."""
     is_refused: bool = False
-    """Whether only what was refused is meant."""
+    """Whether only refused changes match."""
     since: int | None = None
-    """Unix seconds; the first second that is meant."""
+    """Unix seconds; the first second that matches."""
     until: int | None = None
-    """Unix seconds; the first second that is no longer meant."""
+    """Unix seconds; the first second that no longer matches."""
 
     def matches(self, entry: AuditEntry) -> bool:
-        """Whether the entry is meant, but for its time."""
+        """Return whether the entry matches, apart from its time."""
         return (
             all(
-                wanted in (None, getattr(entry, field))
-                for field, wanted in (
+                expected in (None, getattr(entry, field))
+                for field, expected in (
                     ("policy", self.policy),
                     ("target", self.target),
                     ("project", self.project),
@@ -113,14 +113,14 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def owners_of(entry: AuditEntry) -> tuple[str, ...]:
-    """The owners that the entry is about."""
+    """Return the owners that the entry is about."""
     return (entry.target,) if entry.action is Action.CHANGE_OWNER else (entry.owner,)
 
 
 def about_token(
     actor: Actor, action: Action, record: TokenRecord, changes: Mapping[str, tuple[Any, Any]]
 ) -> AuditEntry:
-    """An entry about the token of a record."""
+    """Return an entry about the token of a record."""
     return AuditEntry(
         actor=actor,
         action=action,
@@ -134,7 +134,7 @@ def about_token(
 
 
 def compare_records(old: TokenRecord | None, new: TokenRecord) -> dict[str, tuple[Any, Any]]:
-    """What a change does to a token; of a new one all that says something."""
+    """Return what a change does to a token; for a new one, all fields that have a value."""
     fields = (*TOLD, "disabled_by", "parent", "successor")
     before = {field: getattr(old, field) if old else None for field in fields}
     after = {field: getattr(new, field) for field in fields}
@@ -147,7 +147,7 @@ def compare_records(old: TokenRecord | None, new: TokenRecord) -> dict[str, tupl
 
 
 def compare_owners(old: OwnerRecord | None, new: OwnerRecord) -> dict[str, tuple[Any, Any]]:
-    """What a change does to an owner: its status, its plan, and its scopes by project, each behind `in:`."""
+    """Return what a change does to an owner: its status, its plan, and its scopes by project, with the prefix `in:`."""
     held = {f"in:{project}": scopes for project, scopes in old.permissions.items()} if old else {}
     holds = {f"in:{project}": scopes for project, scopes in new.permissions.items()}
     before = {"status": old.status if old else None, "plan": old.plan or None if old else None, **held}
@@ -162,17 +162,17 @@ def _tell_overrides(record: TokenRecord) -> list[tuple[str, int, int, str]]:
 
 
 def id_or_nothing(text: str) -> str:
-    """The text where it is a token's id; nothing else that somebody typed is kept."""
+    """Return the text if it is a token's id, else nothing: no other text that people typed is kept."""
     return text if len(text) == ID_LENGTH and set(text) <= set("0123456789abcdef") else ""
 
 
 def encode_entry(entry: AuditEntry) -> bytes:
-    """JSON, as it is stored: without id and time, which the store gives."""
+    """Encode an entry as the JSON that is stored: without id and time, which the store gives."""
     return _encoder.encode(msgspec.structs.replace(entry, id="", time=0.0))
 
 
 def decode_entry(raw: bytes, identity: str, seconds: float) -> AuditEntry:
-    """The entry that was stored."""
+    """Decode an entry that was stored."""
     return msgspec.structs.replace(_decoder.decode(raw), id=identity, time=seconds)
 
 

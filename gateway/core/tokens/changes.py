@@ -1,4 +1,4 @@
-"""Changes of tokens: what may be asked of a new one or of one that exists, under a policy."""
+"""Changes of tokens: what a policy allows for a new token or an existing one."""
 
 from collections.abc import Collection
 from enum import StrEnum
@@ -28,7 +28,7 @@ LATEST_END = 253402300799
 
 
 class TokenState(StrEnum):
-    """What a token is at one moment, first match from the top."""
+    """The state of a token at one moment, the first match from the top."""
 
     REVOKED = "revoked"
     DISABLED = "disabled"
@@ -38,10 +38,10 @@ class TokenState(StrEnum):
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """Those who may not grant more than they have."""
+    """The owner and the parent of a token, which cannot grant more than they have."""
 
     owner: OwnerRecord | None = None
-    """None where the token names none, and where its owner is a name only."""
+    """None if the token names no owner, or if its owner is only a name."""
     parent: TokenRecord | None = None
 
 
@@ -49,27 +49,27 @@ NO_BOUNDS = Bounds()
 
 
 class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of a new token."""
+    """The settings of a new token that a caller requests."""
 
     name: str
     project: str = ""
     owner: str = ""
     scopes: tuple[str, ...] = ()
-    """Empty: all that the owner may grant, as far as the plan of the moment allows, but for the one to sign in with."""
+    """If empty, all that the owner may grant and the current plan allows, except the scope to sign in with."""
     plan: str | None = None
-    """None: its owner's, and the policy's first where that has none."""
+    """If None, its owner's plan, or the policy's first plan if the owner has none."""
     not_before: int | None = None
     expires_at: int | None = None
     description: str = ""
 
 
 class TokenChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is to be changed of a token; what is UNSET stays."""
+    """The changes of a token that a caller requests; what is UNSET stays."""
 
     name: str | msgspec.UnsetType = msgspec.UNSET
     scopes: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     plan: str | msgspec.UnsetType = msgspec.UNSET
-    """Empty, where the policy lets tokens have plans of their own: none of its own any more."""
+    """If empty, the token has no plan of its own any more, provided that the policy lets tokens have one."""
     not_before: int | msgspec.UnsetType | None = msgspec.UNSET
     expires_at: int | msgspec.UnsetType | None = msgspec.UNSET
     is_active: bool | msgspec.UnsetType = msgspec.UNSET
@@ -84,7 +84,7 @@ def mint_token(
     now: int,
     owner: OwnerRecord | None = None,
 ) -> tuple[str, TokenRecord]:
-    """A new token's text and record; ChangeRefused as in `make_record`. `now` in Unix seconds."""
+    """Return a new token's text and record. Raise ChangeRefused as `make_record` does. `now` is in Unix seconds."""
     text = mint(policy.token_format, random_bytes)
     shown = shown_part(text, policy.token_format)
     return text, make_record(policy, request, digest(text, pepper), shown, now, owner)
@@ -98,9 +98,9 @@ def make_record(
     now: int,
     owner: OwnerRecord | None = None,
 ) -> TokenRecord:
-    """The record of a new token; ChangeRefused for what the policy does not know or the owner may not grant.
+    """Return the record of a new token. Raise ChangeRefused if the policy or its owner does not allow it.
 
-    `now` in Unix seconds; `owner` is the record of the owner that the request names, if there is one.
+    `now` is in Unix seconds; `owner` is the record of the owner that the request names, if there is one.
     """
     if policy.bound_to != "none" and not policy.binding(request.project, request.owner):
         raise ChangeRefused(
@@ -136,9 +136,10 @@ def make_record(
 
 
 def own_plan(policy: Policy, named: str | None, owner: str, record: OwnerRecord | None) -> str:
-    """What a record says of its plan where `named` is asked for; ChangeRefused where only the owner's can count.
+    """Return the plan to write into a record if `named` is requested.
 
-    Whoever names the plan of the token's owner names none of the token's own: a change of the account changes it too.
+    If that is the plan of the token's owner, the token has none of its own: a change of the account's plan changes it
+    too. Raise ChangeRefused if only the owner's plan can count.
     """
     owners = record.plan if record else ""
     if named is None or (owners and named == owners):
@@ -154,9 +155,10 @@ def own_plan(policy: Policy, named: str | None, owner: str, record: OwnerRecord 
 def update_record(
     policy: Policy, record: TokenRecord, change: TokenChange, now: int, bounds: Bounds = NO_BOUNDS, asker: str = ""
 ) -> TokenRecord:
-    """The record after the change; ChangeRefused for what the policy does not know or is out of bounds.
+    """Return the record after the change. Raise ChangeRefused if the policy or the bounds do not allow it.
 
-    What stays is not checked anew. `asker` is the id of the policy's own token that asks, empty for an operator.
+    Unchanged values are not checked again. `asker` is the id of the policy's own token that asks, empty for an
+    operator.
     """
     values = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not msgspec.UNSET}
     if "scopes" in values:
@@ -175,7 +177,7 @@ def update_record(
 
 
 def state_of(record: TokenRecord, is_revoked: bool, now: int, parent: TokenState = TokenState.ACTIVE) -> TokenState:
-    """What the token is at `now`, Unix seconds; a child is what its parent is, where that is not active."""
+    """Return the state of the token at `now`, Unix seconds. A child has its parent's state unless that is active."""
     if is_revoked:
         return TokenState.REVOKED
     if parent is not TokenState.ACTIVE:
@@ -190,12 +192,12 @@ def state_of(record: TokenRecord, is_revoked: bool, now: int, parent: TokenState
 
 
 def idle_since(record: TokenRecord) -> int:
-    """Since when the token has not been used, in Unix seconds: its last use, its creation where there is none."""
+    """Return since when the token has not been used, in Unix seconds: its last use, or its creation if never used."""
     return record.last_use or record.created_at
 
 
 def check_record(policy: Policy, record: TokenRecord, changed: Collection[str], now: int) -> None:
-    """Raises ChangeRefused where the policy does not know one of the changed fields' values; `now` in Unix seconds."""
+    """Raise ChangeRefused if the policy does not allow the value of a changed field. `now` is in Unix seconds."""
     if "name" in changed:
         check_text("a token's name", record.name, MAXIMUM_NAME_LENGTH)
         if not record.name:
@@ -212,7 +214,7 @@ def check_record(policy: Policy, record: TokenRecord, changed: Collection[str], 
 
 
 def grantable_to(policy: Policy, record: TokenRecord, bounds: Bounds) -> set[str]:
-    """The scopes that the token may be given; ChangeRefused where its owner may give it none at all."""
+    """Return the scopes that the token may be given. Raise ChangeRefused if its owner may give it none at all."""
     granted = grantable_scopes(policy, record.owner, bounds.owner, record.project)
     if bounds.parent is None:
         return granted
@@ -221,7 +223,7 @@ def grantable_to(policy: Policy, record: TokenRecord, bounds: Bounds) -> set[str
 
 
 def check_bounds(policy: Policy, record: TokenRecord, changed: Collection[str], bounds: Bounds) -> None:
-    """Raises ChangeRefused where one of the changed fields is more than owner or parent can give."""
+    """Raise ChangeRefused if a changed field is more than the owner or the parent can grant."""
     if "scopes" in changed:
         granted = grantable_to(policy, record, bounds)
         giver = f"the owner {record.owner}" if bounds.owner else f"the policy {policy.name}"
@@ -235,7 +237,7 @@ def check_bounds(policy: Policy, record: TokenRecord, changed: Collection[str], 
 
 
 def _find_disabler(record: TokenRecord, asker: str, *, is_active: bool) -> str:
-    """Who has disabled the token after a switch: what an operator disabled, only an operator enables."""
+    """Return who has disabled the token after this change. Raise NotGrantable if only an operator may enable it."""
     is_operators = not record.is_active and not record.disabled_by
     if asker and is_active and is_operators:
         raise NotGrantable("an operator has disabled this token: only an operator can enable it")

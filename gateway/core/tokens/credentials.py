@@ -1,4 +1,4 @@
-"""Finds the one credential of a request, without IO: what is missing or malformed never reaches Redis."""
+"""Find the one credential of a request, without IO: a missing or malformed one never reaches Redis."""
 
 from collections.abc import Iterable
 
@@ -10,9 +10,9 @@ from gateway.core.tokens.text import is_well_formed
 
 
 def find_credential(fields: Fields, policy: Policy) -> str | Reason:
-    """The token text that the request presents under the policy, or the reason why there is none to look up.
+    """Return the token text that the request presents under the policy, or the reason why there is none to look up.
 
-    One credential, once: a second one is ambiguous even where it says the same (RFC 6750 2: a client must not use
+    There must be one credential, once: a second one is ambiguous even if it is equal (RFC 6750 2: a client must not use
     more than one method in a request).
     """
     presented: tuple[CredentialSource, bytes] | None = None
@@ -33,7 +33,7 @@ def find_credential(fields: Fields, policy: Policy) -> str | Reason:
 
 
 def credential_fields(sources: Iterable[CredentialSource]) -> frozenset[bytes]:
-    """The names of the fields that can hold a token, if any policy takes one from these sources.
+    """Return the names of the fields that can hold a token, if any policy takes one from these sources.
 
     None of them reaches a backend, whichever of them counts: a client may send its token in another one, too.
     """

@@ -1,9 +1,9 @@
-"""Calls that are made once, however often they are sent (draft-ietf-httpapi-idempotency-key-header).
+"""Calls that take effect once, however often they are sent (draft-ietf-httpapi-idempotency-key-header).
 
-Rule 1: a key belongs to its actor and to what was asked for: the same key for something else is refused.
-Rule 2: the text of a token is not kept, so a repeated creation cannot answer what the first one did. It is refused with
-the id of the token that there is: who has lost the answer rotates that one. Deriving the text from the key was not
-chosen: the key stands in logs, and would then be worth the token.
+Rule 1: a key belongs to its actor and to one request: the same key for another request is refused.
+Rule 2: the text of a token is not kept, so a repeated creation cannot give the first answer again. It is refused with
+the id of the existing token; a client that has lost the answer rotates that token. The text is not derived from the
+key, because keys appear in logs, and would then be worth the token.
 """
 
 import hashlib
@@ -17,24 +17,24 @@ from gateway.core.tokens.changes import TokenRequest
 KEPT_SECONDS = 86400
 """How long a key is remembered."""
 GRACE_SECONDS = 60
-"""How long a creation may take: after it, a key that has made nothing is free again."""
+"""How long a creation may take: after it, a key that has created nothing is free again."""
 
 
 class KeyClaim(msgspec.Struct, frozen=True):
-    """Whose a key is."""
+    """The state of a key."""
 
     state: Literal["ours", "theirs", "pending", "mismatch"]
-    """Ours now; made a token already; is making one; was for something else."""
+    """It is ours now; it created a token already; it is creating one; it was for another request."""
     identity: str = ""
-    """Of the token that was made."""
+    """The id of the token that was created."""
 
 
 def key_digest(actor: Actor, key: str) -> str:
-    """The name of an actor's key."""
+    """Return the name under which an actor's key is stored."""
     parts = (actor.kind, actor.token or actor.name, key)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
 def fingerprint(policy: str, request: TokenRequest) -> str:
-    """What is asked for, short."""
+    """Return a short digest of a request."""
     return hashlib.sha256(msgspec.json.encode((policy, request))).hexdigest()[:32]

@@ -1,20 +1,20 @@
-"""Rotation: a token's successor takes over its settings and its counters, and the token ends after an overlap.
+"""Rotation: a token's successor takes over its settings and its counters, and the token expires after an overlap.
 
 A lineage is a chain: each token has at most one predecessor and one successor. All of it is in one bucket, where the
 counters of its first token are.
 
-Child tokens: made with a token, for the same owner, to do a part of what it may do.
+Child tokens are created with a token, for the same owner, to do a part of what it may do.
 
 Rule 1: a child never holds a scope that its parent lacks, nor works a second that its parent does not. That is true at
-every request, not only when the child is made: what the parent loses, its children lose with it.
+every request, not only at the child's creation: what the parent loses, its children lose with it.
 Rule 2: a child has its parent's policy, project, owner and plan, and is in its lineage: they share one set of counters,
-so children multiply nobody's quota.
-Rule 3: a child is made by an operator, or by the parent itself: never by another token, whoever owns it. Where the
-policy names a scope for it, the parent needs that scope at the moment, also when it is an operator who asks.
-Rule 4: a child has no children. Rotated, its successor is a child of the same parent; when the parent is rotated, the
-children end with the old token.
+so children multiply no quota.
+Rule 3: a child is created by an operator or by the parent itself, never by another token, whoever owns it. If the
+policy names a scope for it, the parent needs that scope at that moment, also if an operator asks.
+Rule 4: a child has no children. If it is rotated, its successor is a child of the same parent; if the parent is
+rotated, the children end with the old token.
 
-Import of tokens that exist elsewhere, by their digest or by their text, of which only the shown part is kept.
+Tokens that exist elsewhere are imported by their digest or by their text, of which only the shown part is kept.
 """
 
 import re
@@ -57,12 +57,12 @@ REFUSING_STATES = (TokenState.REVOKED, TokenState.DISABLED, TokenState.EXPIRED)
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of a rotation."""
+    """The settings of a rotation that a caller requests."""
 
     overlap_seconds: int
     """How long the old token still works beside its successor."""
     expires_at: int | msgspec.UnsetType | None = msgspec.UNSET
-    """The successor's end; UNSET: the one that the old token has."""
+    """The successor's expiry; if UNSET, that of the old token."""
 
 
 class Rotated(msgspec.Struct, frozen=True):
@@ -86,10 +86,11 @@ def rotate_record(
     now: int,
     bounds: Bounds = NO_BOUNDS,
 ) -> Rotated:
-    """The token, to be ended, and its successor; ChangeRefused for one that has nothing left to hand on.
+    """Return the token, which expires after the overlap, and its successor.
 
-    `draws` are random bytes for one token each, as many as it takes; `now` in Unix seconds. What the successor takes
-    over is not checked anew: a token that leaked can be rotated also where the policy has changed meanwhile.
+    `draws` are random bytes for one token each, as many as it takes; `now` is in Unix seconds. What the successor takes
+    over is not checked again: a leaked token can be rotated even if the policy has changed meanwhile. Raise TokenEnded
+    if the token has ended or was rotated already, and ChangeRefused if the new expiry is not allowed.
     """
     identity = token_id(record.digest)
     if state in REFUSING_STATES:
@@ -111,7 +112,10 @@ def rotate_record(
 def mint_beside(
     policy: Policy, record: TokenRecord, draws: Iterable[bytes], pepper: bytes, now: int
 ) -> tuple[str, TokenRecord]:
-    """A new token in the bucket of another: its text, and a record of the other's settings and none of its history."""
+    """Mint a token in the bucket of another. Return its text, and a record with the other's settings.
+
+    The record has nothing of the other's history.
+    """
     text, token_digest = _mint_into(bucket_of(record.lineage), policy, draws, pepper)
     return text, msgspec.structs.replace(
         record,
@@ -129,7 +133,10 @@ def mint_beside(
 
 
 def _mint_into(bucket: str, policy: Policy, draws: Iterable[bytes], pepper: bytes) -> tuple[str, str]:
-    """The text and the digest of the first token drawn that falls into the bucket."""
+    """Return the text and the digest of the first drawn token that falls into the bucket.
+
+    Raise ChangeRefused if none of MAXIMUM_DRAWS does.
+    """
     for random_bytes, _ in zip(draws, range(MAXIMUM_DRAWS), strict=False):
         text = mint(policy.token_format, random_bytes)
         token_digest = digest(text, pepper)
@@ -142,7 +149,7 @@ _ASKED = ("name", "description", "scopes", "not_before", "expires_at")
 
 
 def bound_by(parent: TokenRecord, child: TokenRecord) -> TokenRecord:
-    """The child with what is its parent's to say at the moment, whatever it was when the child was made."""
+    """Return the child with its parent's current plan and overrides, whatever they were at the child's creation."""
     return msgspec.structs.replace(child, plan=parent.plan, overrides=parent.overrides)
 
 
@@ -157,11 +164,11 @@ def make_child(
     now: int,
     maker: str = "",
 ) -> tuple[str, TokenRecord]:
-    """A child's text and record; ChangeRefused for what its parent may not hand on.
+    """Return a child's text and record. Raise ChangeRefused if its parent may not grant it.
 
     `state` is the parent's, `owner` the record of its owner, `maker` the id of the token that asks, empty for an
-    operator; `draws` and `now` are those of `rotate_record`. Without scopes it holds all that the parent effectively
-    has, but for the scopes to make children and to sign in with; without an end it ends with the parent.
+    operator; `draws` and `now` are those of `rotate_record`. Without scopes, the child holds all that the parent
+    effectively has, except the scopes to create children and to sign in with; without an expiry, it has the parent's.
     """
     identity, bounds = parent.identity, Bounds(owner, parent)
     granted = check_parent(policy, parent, state, bounds, maker)
@@ -188,7 +195,10 @@ def _check_shared(parent: TokenRecord, request: TokenRequest) -> None:
 
 
 def check_parent(policy: Policy, parent: TokenRecord, state: TokenState, bounds: Bounds, maker: str) -> set[str]:
-    """The scopes that a child of the token can have; ChangeRefused where it can have no children, or not by `maker`."""
+    """Return the scopes that a child of the token can have.
+
+    Raise ChangeRefused if the token can have no children, or if `maker` may not create them.
+    """
     identity = parent.identity
     if maker not in ("", identity):
         raise NotGrantable(f"token {maker} may make children of itself only, not of {identity}")
@@ -204,7 +214,7 @@ def check_parent(policy: Policy, parent: TokenRecord, state: TokenState, bounds:
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 SHOWN_SHARE = 2
-"""At most half of a text is kept for display: one shorter than a minted token would else stand in Redis as it is."""
+"""At most half of a text is kept for display: otherwise Redis would have the whole text of a short token."""
 
 
 class ByDigest(msgspec.Struct, frozen=True):
@@ -229,7 +239,7 @@ Imported: TypeAlias = ByDigest | ByText
 def import_token(
     policy: Policy, request: TokenRequest, imported: Imported, pepper: bytes, now: int, owner: OwnerRecord | None = None
 ) -> TokenRecord:
-    """The record of a token that exists elsewhere; ChangeRefused for one that cannot be taken over."""
+    """Return the record of a token that exists elsewhere. Raise ChangeRefused if it cannot be imported."""
     if isinstance(imported, ByDigest):
         return import_digest(policy, request, imported.digest, imported.shown, now, owner)
     return import_text(policy, request, imported.text, pepper, now, owner)
@@ -238,7 +248,10 @@ def import_token(
 def import_digest(
     policy: Policy, request: TokenRequest, token_digest: str, shown: str, now: int, owner: OwnerRecord | None = None
 ) -> TokenRecord:
-    """The record of a token known by its digest; ChangeRefused for what is none or cannot be shown."""
+    """Return the record of a token known by its digest.
+
+    Raise ChangeRefused if the digest or the shown part is invalid.
+    """
     token_digest = token_digest.lower()
     if DIGEST.fullmatch(token_digest) is None:
         raise ChangeRefused("a digest is 64 hex digits: HMAC-SHA-256 under the pepper, SHA-256 without one")
@@ -251,7 +264,7 @@ def import_digest(
 def import_text(
     policy: Policy, request: TokenRequest, text: str, pepper: bytes, now: int, owner: OwnerRecord | None = None
 ) -> TokenRecord:
-    """The record of a token known by its text; ChangeRefused where the policy could never accept it."""
+    """Return the record of a token known by its text. Raise ChangeRefused if the policy could never accept it."""
     reason = why_unacceptable(text, policy)
     if reason:
         raise ChangeRefused(f"the policy {policy.name} could never accept this token: {reason}")
@@ -260,7 +273,7 @@ def import_text(
 
 
 def why_unacceptable(text: str, policy: Policy) -> str:
-    """Why no request can present `text` under the policy, in words that have nothing of it; empty where one can."""
+    """Return why no request can present `text` under the policy, without repeating any of it; empty if one can."""
     if not text:
         return "it is empty"
     if not is_well_formed(text, policy.token_format):
@@ -273,7 +286,7 @@ def why_unacceptable(text: str, policy: Policy) -> str:
 
 
 def _why_malformed(text: str, token_format: TokenFormat) -> str:
-    """The first that is wrong with a text that is not well-formed."""
+    """Return the first reason why a text is not well-formed."""
     if len(text) > MAXIMUM_TEXT_LENGTH:
         return f"it is longer than {MAXIMUM_TEXT_LENGTH} characters"
     fitting = [prefix for prefix in token_format.prefixes if text.startswith(prefix)]

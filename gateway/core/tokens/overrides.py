@@ -1,7 +1,7 @@
-"""Limits of one token's own, in the place of its plan's: each has an end, a reason and an author.
+"""Overrides: limits of one token's own, which replace its plan's; each has an end, a reason and an author.
 
-An override holds for one quota as the policy has it now. Where the policy gives the quota another window or another
-algorithm, the override holds no longer: it was meant for something else.
+An override holds for one quota as the policy has it now. If the policy changes the quota's window or algorithm, the
+override no longer holds: it was meant for something else.
 """
 
 from collections.abc import Iterable
@@ -22,12 +22,12 @@ MAXIMUM_AUTHOR_LENGTH = 128
 
 
 class OverrideRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of an override; times in Unix seconds."""
+    """The settings of an override that a caller requests; times are in Unix seconds."""
 
     limit: str
     """A number, or a limit of the quota's window in the grammar of `limits`: "1000/minute"."""
     burst: int | None
-    """Of a token bucket; None: the burst that the policy gives."""
+    """The burst of a token bucket; if None, the burst that the policy gives."""
     until: int
     reason: str
     author: str
@@ -36,9 +36,9 @@ class OverrideRequest(msgspec.Struct, frozen=True, kw_only=True):
 def override_quota(
     policy: Policy, record: TokenRecord, name: str, request: OverrideRequest, now: int, plan: str | None = None
 ) -> TokenRecord:
-    """The record with the quota overridden; ChangeRefused for what cannot be. `now` in Unix seconds.
+    """Return the record with the quota overridden. Raise ChangeRefused if that is not possible.
 
-    `plan` is the plan that counts, where that is not the record's.
+    `now` is in Unix seconds; `plan` is the plan that counts, if that is not the record's.
     """
     if record.parent:
         raise ChangeRefused(f"a child has the limits of its parent: override those of token {record.parent}")
@@ -55,7 +55,10 @@ def override_quota(
 
 
 def remove_override(policy: Policy, record: TokenRecord, name: str, now: int, plan: str | None = None) -> TokenRecord:
-    """The record without its overrides of the quota; ChangeRefused where it has none. `now` in Unix seconds."""
+    """Return the record without its overrides of the quota. Raise ChangeRefused if it has none.
+
+    `now` is in Unix seconds.
+    """
     counters = {quota.counter for quota in _own_quotas(policy, record.plan if plan is None else plan, name)}
     held = without_ended(record.overrides, now, set())
     kept = without_ended(record.overrides, now, counters)
@@ -65,12 +68,15 @@ def remove_override(policy: Policy, record: TokenRecord, name: str, now: int, pl
 
 
 def without_ended(overrides: Iterable[Override], now: int, counters: set[str]) -> tuple[Override, ...]:
-    """The overrides that still hold at `now`, Unix seconds, but for those of `counters`."""
+    """Return the overrides that still hold at `now`, Unix seconds, except those of `counters`."""
     return tuple(one for one in overrides if now < one.until and one.counter not in counters)
 
 
 def _own_quotas(policy: Policy, plan: str, name: str) -> list[Quota]:
-    """A token's quotas of a name: one, or one for each rule that has its own."""
+    """Return a token's quotas of a name: one, or one for each rule that has its own.
+
+    Raise ChangeRefused if there is none, or if tokens cannot have their own limit of it.
+    """
     known = policy.quotas_of(plan)
     named = [quota for quota in known if quota.name == name]
     if not named:
@@ -81,7 +87,7 @@ def _own_quotas(policy: Policy, plan: str, name: str) -> list[Quota]:
 
 
 def _read_limit(quota: Quota, request: OverrideRequest) -> tuple[int, int]:
-    """Limit and capacity, under the same bounds as a policy's."""
+    """Return limit and capacity, within the bounds of a policy's limits. Raise ChangeRefused for others."""
     text, is_number = request.limit, request.limit.isascii() and request.limit.isdigit()
     if quota.is_concurrency:
         if request.burst is not None or not is_number or not 1 <= int(text[:12]) <= MAXIMUM_CONCURRENT:

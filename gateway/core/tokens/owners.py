@@ -1,10 +1,11 @@
-"""Owners: whether the holder of tokens may do anything at the moment, and what in which project.
+"""Owners: whether the holder of tokens is active, and what it may do in which project.
 
-Rule 1: effective scopes are the token's and its owner's, both. An owner without a record restricts nothing, so that a
-policy can use owners as plain names; one with `known_owners` has no tokens but of owners with a record, which stays.
+Rule 1: effective scopes are those that both the token and its owner have. An owner without a record restricts nothing,
+so that a policy can use owners as plain names; a policy with `known_owners` has tokens only of owners with a record,
+which is never deleted.
 Rule 2: what counts is the project that a request is about: the one its path names, else the token's own. For it the
 owner has what `permissions` say under its name, else under "*", else nothing: not even a request without scopes passes.
-A request about no project goes by the name "": whoever has neither that nor "*" holds no scope outside of projects.
+A request about no project has the name "": an owner with neither that nor "*" holds no scope outside of projects.
 Rule 3: an owner's plan is that of all its tokens. A token's own plan overrides it only if the policy says so. A token
 of an owner without a plan has its own (Policy.plan_of).
 Rule 4: a removed owner leaves a record behind, so the tokens stay refused. Setting the owner again brings back those
@@ -24,9 +25,9 @@ from gateway.core.tokens.scopes import implied_by
 from gateway.core.tokens.text import MAXIMUM_BINDING_LENGTH, check_text
 
 EVERY_PROJECT = "*"
-"""Stands for each project, and for what is outside of projects, that has no permissions under its own name."""
+"""Stands for each project without permissions under its own name, and for requests outside of projects."""
 _IN = "in:"
-"""Before a project in a field's name: a project may be called `status`."""
+"""The prefix of a project in a field's name: a project may be called `status`."""
 
 
 class OwnerStatus(StrEnum):
@@ -38,41 +39,41 @@ class OwnerStatus(StrEnum):
 
 
 class OwnerRecord(msgspec.Struct, frozen=True):
-    """What is kept of an owner."""
+    """The record of an owner."""
 
     status: OwnerStatus
     permissions: Mapping[str, str]
     """Project, "*" or "" to scope tokens separated by one space, in the order in which they were given."""
     version: int
-    """Counts up with each change: a copy is never written over a newer one."""
+    """It grows with each change: a copy never overwrites a newer one."""
     plan: str = ""
-    """Of the account; empty: none, each of its tokens has its own."""
+    """The plan of the account; if empty, each of its tokens has its own."""
 
 
 class OwnerStanding(msgspec.Struct, frozen=True):
-    """What one request needs to know of its token's owner."""
+    """The part of an owner's record that matters for one request."""
 
     status: str
     scopes: str | None
-    """What the owner holds in the project that the request is about; None: nothing, and no part in the project."""
+    """The scopes of the owner in the project of the request; None if it has no part in the project."""
     plan: str = ""
-    """The owner's, empty where it has none."""
+    """The owner's plan, empty if it has none."""
 
 
 class OwnerChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be changed of an owner; what is not named stays."""
+    """The changes of an owner that a caller requests; what is not named stays."""
 
     status: OwnerStatus | None = None
     permissions: Mapping[str, tuple[str, ...]] = {}
     """What the owner holds from now on in each of these projects."""
     without: tuple[str, ...] = ()
-    """Projects to be taken out of the permissions."""
+    """Projects to remove from the permissions."""
     plan: str | None = None
-    """The plan of the account from now on; empty: none any more."""
+    """The plan of the account from now on; empty for none."""
 
 
 def encode_owner(record: OwnerRecord) -> dict[str, str]:
-    """The fields of a hash in Redis: an admission reads the one of its project, however many there are."""
+    """Encode a record as the fields of a hash in Redis: an admission reads only the field of its project."""
     fields = {"status": str(record.status), "version": str(record.version)}
     if record.plan:
         fields["plan"] = record.plan
@@ -80,30 +81,30 @@ def encode_owner(record: OwnerRecord) -> dict[str, str]:
 
 
 def decode_owner(fields: Mapping[str, str]) -> OwnerRecord:
-    """The record that the fields of a hash hold."""
+    """Decode a record from the fields of a hash."""
     permissions = {name.removeprefix(_IN): scopes for name, scopes in fields.items() if name.startswith(_IN)}
     return OwnerRecord(OwnerStatus(fields["status"]), permissions, int(fields["version"]), fields.get("plan", ""))
 
 
 def standing_in(record: OwnerRecord, project: str) -> OwnerStanding:
-    """What the owner is for a request about `project`; scripts/tokens.lua reads the same."""
+    """Return the owner's standing for a request about `project`; scripts/tokens.lua reads the same."""
     scopes = record.permissions.get(project, record.permissions.get(EVERY_PROJECT))
     return OwnerStanding(record.status, scopes, record.plan)
 
 
 def bind_plan(record: TokenRecord, policy: Policy | None, owners: str) -> TokenRecord:
-    """The record with the plan that counts at the moment; `owners` is its owner's, or empty.
+    """Return the record with the plan that counts now; `owners` is its owner's plan, or empty.
 
-    Where nothing is known of the policy it is taken for one that says nothing of plans.
+    If the policy is unknown, the owner's plan counts first.
     """
     plan = policy.plan_of(record.plan, owners) if policy else owners or record.plan
     return record if plan == record.plan else msgspec.structs.replace(record, plan=plan)
 
 
 def change_owner(policy: Policy, owner: str, old: OwnerRecord | None, change: OwnerChange) -> OwnerRecord:
-    """The record after the change; ChangeRefused for what the policy does not know.
+    """Return the record after the change. Raise ChangeRefused for what the policy does not know.
 
-    An owner that is new to the gateway may do everything where the change names no permissions, as before.
+    An owner that is new to the gateway may do everything if the change names no permissions.
     """
     if not owner:
         raise ChangeRefused("an owner needs an id")
@@ -128,11 +129,10 @@ def change_owner(policy: Policy, owner: str, old: OwnerRecord | None, change: Ow
 
 
 def grantable_scopes(policy: Policy, owner: str, record: OwnerRecord | None, project: str) -> set[str]:
-    """The scopes that a new token may hold; ChangeRefused where its owner is not active, or not known and must be.
+    """Return the scopes that a new token may hold, except those that no plan could ever let it use.
 
-    None that no plan could ever let it use.
-
-    A token without a project is for all of the owner's: each request bounds it to what the owner has in its project.
+    A token without a project is for all projects of the owner: each request bounds it to what the owner has in its
+    project. Raise ChangeRefused if its owner is not active, or must be known and is not.
     """
     if record is None and policy.has_known_owners:
         known = f"the policy {policy.name} has tokens of known owners only"

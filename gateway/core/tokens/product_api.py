@@ -1,10 +1,10 @@
-"""Tokens under a product's own paths: what a client asks for there, and what it is told, in the product's words.
+"""Tokens under a product's own paths: what a client asks for and gets there, in the product's words.
 
-Rule 1: whoever presents a token manages tokens of the same policy and the same project (of the same owner, where the
-policy binds to owners). Any other token does not exist here.
-Rule 2: nobody gives what it does not have: scopes that are added are among the effective ones of the token that asks,
-and an end that is set is not behind its own. A new token has the owner and the plan of that token.
-Rule 3: a child makes and changes no tokens: they would outlive its parent.
+Rule 1: a token manages tokens of the same policy and the same project (of the same owner, if the policy binds to
+owners). Any other token does not exist here.
+Rule 2: nobody grants what it does not have: added scopes are among the effective ones of the token that asks, and a new
+expiry is not after its own. A new token has the owner and the plan of that token.
+Rule 3: a child creates and changes no tokens: they would outlive its parent.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from gateway.core.errors import ChangeRefused, NotGrantable
 from gateway.core.http.fields import build_timestamp
 from gateway.core.http.messages import Response, ResponseHead
 from gateway.core.http.problems import DETAIL, PROBLEM_JSON
-from gateway.core.policies.model import ASKED, STATUSES, Dialect, Policy
+from gateway.core.policies.model import CLIENT_FIELDS, STATUSES, Policy, TokenApiMapping
 from gateway.core.policies.reading import unknown_name
 from gateway.core.tokens.changes import TokenChange, TokenRequest, TokenState
 from gateway.core.tokens.records import TokenRecord
@@ -27,29 +27,32 @@ from gateway.core.tokens.text import BYTE_ORDER_MARK
 from gateway.core.tokens.views import TokenView
 
 MAXIMUM_CONTENT_BYTES = 64 * 1024
-"""Of a call: a name, a description and some scopes."""
+"""The most content of a call: a name, a description and some scopes."""
 JSON = b"application/json"
 
 
-def parse_asked(dialect: Dialect, content: bytes) -> dict[str, Any]:
-    """What the content asks for, under our names; ChangeRefused for what is no such call."""
+def parse_token_fields(mapping: TokenApiMapping, content: bytes) -> dict[str, Any]:
+    """Return what the content asks for, under our names. Raise ChangeRefused if it is no such call."""
     try:
         asked = msgspec.json.decode(content.removeprefix(BYTE_ORDER_MARK))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ChangeRefused("the content is not JSON") from error
     if not isinstance(asked, dict):
         raise ChangeRefused("the content is not a JSON object")
-    own = {theirs: ours for ours, theirs in dialect.fields.items() if ours in ASKED}
+    own = {theirs: ours for ours, theirs in mapping.fields.items() if ours in CLIENT_FIELDS}
     for name in asked:
         if name not in own:
             raise ChangeRefused(unknown_name("field", name[:64], own))
-    return {own[name]: _read_value(dialect, own[name], value) for name, value in asked.items()}
+    return {own[name]: _read_value(mapping, own[name], value) for name, value in asked.items()}
 
 
 def build_request(
     policy: Policy, asker: TokenRecord, held: str, project: str, asked: Mapping[str, Any]
 ) -> TokenRequest:
-    """A new token; `held` are the effective scopes of the one that asks, which it gets where none are named."""
+    """Build the request of a new token. `held` are the effective scopes of the token that asks, and the default.
+
+    Raise NotGrantable for what that token cannot grant, and ChangeRefused for what a new token cannot have.
+    """
     refuse_child(asker)
     _check_new(policy, asked)
     scopes = asked.get("scopes", tuple(policy.unasked_scopes(held.split())))
@@ -71,7 +74,7 @@ def build_request(
 
 
 def build_child_request(policy: Policy, asked: Mapping[str, Any]) -> TokenRequest:
-    """A child of the token that asks; without scopes it gets all that its parent may give."""
+    """Build the request of a child of the token that asks; without scopes it gets all that its parent may grant."""
     _check_new(policy, asked)
     return TokenRequest(**asked)
 
@@ -79,7 +82,7 @@ def build_child_request(policy: Policy, asked: Mapping[str, Any]) -> TokenReques
 def build_change(
     policy: Policy, asker: TokenRecord, held: str, record: TokenRecord, asked: Mapping[str, Any]
 ) -> TokenChange:
-    """A change of a token; only what is added to its scopes must be held by the one that asks."""
+    """Build a change of a token. Raise NotGrantable if the token that asks does not hold an added scope."""
     refuse_child(asker)
     if "scopes" in asked:
         _check_given(policy, held, [scope for scope in asked["scopes"] if not _holds(policy, record.scopes, scope)])
@@ -89,7 +92,7 @@ def build_change(
 
 
 def may_manage(policy: Policy, asker: TokenRecord, project: str, view: TokenView) -> bool:
-    """Rule 1; a revoked token does not exist here either."""
+    """Return whether the token that asks may manage this one (rule 1); a revoked token does not exist here."""
     record = view.record
     if record.policy != policy.name or view.state is TokenState.REVOKED:
         return False
@@ -98,20 +101,20 @@ def may_manage(policy: Policy, asker: TokenRecord, project: str, view: TokenView
     return record.owner == asker.owner and asker.project in ("", record.project)
 
 
-def build_token(dialect: Dialect, view: TokenView, text: str = "") -> dict[str, Any]:
-    """What is told of a token, with its `text` where it was just made."""
-    told = {theirs: _TELL[ours](view) for ours, theirs in dialect.fields.items() if ours in _TELL}
-    for ours in dialect.integers:
-        value = told.get(dialect.fields.get(ours, ""))
+def build_token(mapping: TokenApiMapping, view: TokenView, text: str = "") -> dict[str, Any]:
+    """Build the JSON of a token in the product's words, with its `text` if it was just created."""
+    told = {theirs: _TELL[ours](view) for ours, theirs in mapping.fields.items() if ours in _TELL}
+    for ours in mapping.integers:
+        value = told.get(mapping.fields.get(ours, ""))
         if isinstance(value, str) and value.isdecimal() and value.isascii():
-            told[dialect.fields[ours]] = int(value)
-    if text and "token" in dialect.fields:
-        told[dialect.fields["token"]] = text
+            told[mapping.fields[ours]] = int(value)
+    if text and "token" in mapping.fields:
+        told[mapping.fields["token"]] = text
     return told
 
 
 def build_answer(status: int, value: object) -> Response:
-    """An answer that nobody keeps; None is no content."""
+    """Build an answer that no cache may store; None means no content."""
     content = b"" if value is None else msgspec.json.encode(value)
     fields = [(b"cache-control", b"no-store")]
     if value is not None:
@@ -120,13 +123,13 @@ def build_answer(status: int, value: object) -> Response:
 
 
 def refuse(policy: Policy, refused: ChangeRefused, request_id: str) -> Response:
-    """The product's own answer to a refused change, or its `[errors]` for the status, or problem details."""
+    """Build the answer to a refused change: the product's own, or its `[errors]` for the status, or problem details."""
     refusal = policy.management.refusals.get(refused.code)
     status = refusal.status if refusal else STATUSES.get(refused.code, 400)
-    dialect = refusal.content if refusal else policy.errors.get(str(status))
+    error_format = refusal.content if refusal else policy.errors.get(str(status))
     detail = str(refused)
-    if dialect is not None:
-        content, kind = dialect.replace(DETAIL, msgspec.json.encode(detail)[1:-1]), JSON
+    if error_format is not None:
+        content, kind = error_format.replace(DETAIL, msgspec.json.encode(detail)[1:-1]), JSON
     else:
         problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
         content = msgspec.json.encode({**problem, "code": refused.code, "request_id": request_id})
@@ -139,20 +142,23 @@ def refuse(policy: Policy, refused: ChangeRefused, request_id: str) -> Response:
     return Response(ResponseHead(status, fields), content)
 
 
-def _read_value(dialect: Dialect, field: str, value: object) -> Any:
+def _read_value(mapping: TokenApiMapping, field: str, value: object) -> Any:
     if field in ("not_before", "expires_at"):
-        return None if value is None else _read_time(dialect.fields[field], value)
+        return None if value is None else _read_time(mapping.fields[field], value)
     if field == "description" and value is None:
         return ""
     kind = _KINDS[field]
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise ChangeRefused(f"{dialect.fields[field]}: {error}") from error
+        raise ChangeRefused(f"{mapping.fields[field]}: {error}") from error
 
 
 def _read_time(name: str, value: object) -> int:
-    """Unix seconds of an ISO 8601 time; one without an offset is in UTC, a date its beginning."""
+    """Return Unix seconds of an ISO 8601 time; one without an offset is in UTC, a date means its beginning.
+
+    Raise ChangeRefused for any other value.
+    """
     try:
         time = datetime.fromisoformat(value) if isinstance(value, str) else None
         if time is not None:
@@ -184,13 +190,13 @@ def _check_end(asker: TokenRecord, ends: int | None) -> None:
 
 
 def _holds(policy: Policy, held: str, scope: str) -> bool:
-    """Whether the scope is among those held, or implied by one; an unknown one is core's to refuse."""
+    """Return whether the scope is among those held, or implied by one; an unknown scope is refused elsewhere."""
     own = policy.scope_names.get(scope, scope)
     return any(own in implied_by(policy.scope_names.get(one, one), policy.scopes) for one in held.split())
 
 
 def refuse_child(asker: TokenRecord) -> None:
-    """Rule 3."""
+    """Raise NotGrantable if the token that asks is a child (rule 3)."""
     if asker.parent:
         raise NotGrantable("a child token makes and changes no tokens")
 

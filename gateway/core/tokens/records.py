@@ -1,11 +1,11 @@
-"""What is kept: of a token, and of each request.
+"""The records of a token and of each request.
 
 The scripts read `TokenRecord` by position, so fields are only ever appended, with a default. Its last use comes first
-because admissions write that in place: it has a fixed place and a fixed width, whatever follows. Everything else is
-changed by people only, and what compares two records compares that (`without_use`).
+because admissions overwrite it in place: it has a fixed place and a fixed width, whatever follows. Everything else is
+changed by people only, and comparisons of two records compare that (`without_use`).
 
-A million tokens are a million records, so what is written says nothing twice: of the digest only what the token's id
-does not have, in base64url, and no lineage where that is the token itself.
+A million tokens are a million records, so nothing is written twice: of the digest only what the token's id does not
+have, in base64url, and no lineage if that is the token itself.
 """
 
 import functools
@@ -20,16 +20,16 @@ from gateway.core.quotas.model import Override
 from gateway.core.tokens.text import ID_LENGTH, token_id
 
 LAST_USE_OFFSET = 1
-"""Where an encoded record has its last use, in bytes: behind the bracket of the array."""
+"""The offset of the last use in an encoded record, in bytes: after the bracket of the array."""
 LAST_USE_WIDTH = 10
-"""How long that is, blanks before the digits: it suffices until the year 2286."""
+"""The length of the last use, with blanks before the digits: it suffices until the year 2286."""
 
 
 class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
-    """What Redis knows of a token; nothing in it is secret. Times are Unix seconds by Redis' clock."""
+    """The record of a token in Redis; nothing in it is secret. Times are Unix seconds by Redis' clock."""
 
     last_use: int
-    """Exact to the policy's resolution; 0: never. Only admissions write it over: a change keeps what Redis has."""
+    """Exact to the policy's resolution; 0 means never. Only admissions overwrite it: a change keeps what Redis has."""
     digest: str
     policy: str
     is_active: bool
@@ -39,7 +39,7 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     scopes: str
     """Scope tokens separated by one space (RFC 6749 3.3), in the order in which they were given."""
     plan: str
-    """Empty where the policy has no plans."""
+    """Empty if the policy has no plans."""
     lineage: str
     """The id of the first token of a chain of rotations; its quotas are shared by the whole chain."""
     project: str
@@ -54,16 +54,16 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     parent: str = ""
     """The id of the token that this one is a child of (core/tokens/lifecycle.py)."""
     overrides: tuple[Override, ...] = ()
-    """Limits of its own in the place of its plan's; those that have ended hold no longer."""
+    """Limits of its own, which replace its plan's; those that have ended no longer hold."""
     description: str = ""
     updated_at: int | None = None
-    """When it was last changed by somebody; None: never."""
+    """When it was last changed; None means never. Its use is no change."""
     number: int = 0
-    """An id for products that have integers for it, counted by policy; 0 where the policy has none."""
+    """An id for products that use integers, counted by policy; 0 if the policy has none."""
     made_by: str = ""
-    """The id of the token that was presented to make this one; empty: none, at a command line, or nobody knows."""
+    """The id of the token that was presented to create this one; empty if none was, or if that is unknown."""
     disabled_by: str = ""
-    """The id of the policy's own token that disabled it; empty: an operator did, or it is not disabled."""
+    """The id of the policy's own token that disabled it; empty if an operator did, or if it is not disabled."""
 
     @property
     def identity(self) -> str:
@@ -72,18 +72,18 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def revoked_with(self) -> tuple[str, ...]:
-        """The ids of the tokens with whose revocation this one is over: itself, and its parent where it has one."""
+        """The ids of the tokens whose revocation ends this one: itself, and its parent if it has one."""
         return (self.identity, self.parent) if self.parent else (self.identity,)
 
 
 def newest_first(records: Iterable[TokenRecord]) -> list[TokenRecord]:
-    """By creation, then by name; what is equal in both stays as it was."""
+    """Sort by creation, newest first, then by name; equal ones keep their order."""
     by_name = sorted(records, key=attrgetter("name"))
     return sorted(by_name, key=attrgetter("created_at"), reverse=True)
 
 
 class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of the access log: what was decided, from which inputs, and what became of the answer.
+    """One line of the access log: what was decided, from which inputs, and how the answer ended.
 
     No field can hold a credential.
     """
@@ -96,11 +96,11 @@ class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     host: str
     path: str
     status: int
-    """499 where nobody was there for the answer."""
+    """It is 499 if the client had left before the answer."""
     ended: str
-    """How the answer ended: messages.Ended."""
+    """How the answer ended: core/http/messages.Ended."""
     sent_bytes: int
-    """Of content."""
+    """Bytes of content."""
     duration_seconds: float
     """From the end of the request's head to the end of the answer."""
     policy: str = ""
@@ -109,23 +109,23 @@ class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     token_name: str = ""
     reason: str = ""
     upstream_error: str = ""
-    """Why the backend failed, also where something else could be answered: upstream_causes.Cause."""
+    """Why the backend failed, even if another answer could be given: core/upstream/causes.Cause."""
     cache: str = ""
     plan: str = ""
     lineage: str = ""
-    """Where it is not the token's own id."""
+    """Empty if it is the token's own id."""
     project: str = ""
     owner: str = ""
     cost: int = 0
     """Units that its quotas were charged in the end."""
     near: tuple[str, ...] = ()
-    """Quotas that are used to quotas.NEAR_SHARE or more after this request."""
+    """Quotas of which NEAR_SHARE or more is used after this request."""
     shadow_exceeded: tuple[str, ...] = ()
     """Quotas that had no room and would have refused the request were they not in shadow."""
     trace: str = ""
-    """The trace id of the client's traceparent, or of the one that the backend is told of."""
+    """The trace id of the client's traceparent, or of the new one that the backend gets."""
     span: str = ""
-    """The gateway's own span in it: the backend's is its child."""
+    """The gateway's own span in the trace: the backend's is its child."""
 
 
 _DEFAULTS = TokenRecord.__struct_defaults__
@@ -137,15 +137,15 @@ _decoder = msgspec.json.Decoder(TokenRecord)
 
 @functools.lru_cache(maxsize=4096)
 def digest_rest(token_digest: str) -> str:
-    """What a record holds of its digest: all but the id, base64url without padding."""
+    """Return what a record holds of its digest: all but the id, base64url without padding."""
     return urlsafe_b64encode(bytes.fromhex(token_digest[ID_LENGTH:])).rstrip(b"=").decode()
 
 
 def encode_record(record: TokenRecord) -> bytes:
-    """A JSON array: readable in redis-cli, decoded by cjson in the script and by msgspec here.
+    """Encode a record as a JSON array: readable in redis-cli, decoded by cjson in the script and by msgspec here.
 
-    Fields that were appended are left out from the end while they say nothing. So a record that was written before they
-    were thought of is encoded as it was, byte for byte: that is how a change knows that no other one came first.
+    Appended fields that have their default are left out from the end. So a record that was written before they existed
+    is encoded as it was, byte for byte: that is how a change detects that no other one came first.
     """
     identity = token_id(record.digest)
     values = list(msgspec.structs.astuple(record))
@@ -158,20 +158,20 @@ def encode_record(record: TokenRecord) -> bytes:
 
 
 def without_use(encoded: bytes) -> bytes:
-    """The part of an encoded record that is another one after every change of the token, and the same after its use."""
+    """Return the part of an encoded record that differs after every change of the token, but not after its use."""
     return encoded[LAST_USE_OFFSET + LAST_USE_WIDTH :]
 
 
 @functools.lru_cache(maxsize=4096)
 def decode_record(identity: str, raw: bytes) -> TokenRecord:
-    """The record that `raw` holds of a token; remembered by its bytes, so what was changed or used is decoded anew."""
+    """Decode the record of a token. The result is cached by its bytes, so a changed or used record is decoded again."""
     record = _decoder.decode(raw)
     whole = identity + urlsafe_b64decode(record.digest + "=" * (-len(record.digest) % 4)).hex()
     return msgspec.structs.replace(record, digest=whole, lineage=record.lineage or identity)
 
 
 def build_time(seconds: float) -> str:
-    """A Unix time as logs have it: RFC 3339 in UTC, to the millisecond."""
+    """Format a Unix time as logs have it: RFC 3339 in UTC, to the millisecond."""
     whole, thousandths = divmod(int(seconds * 1000), 1000)
     return f"{_build_second(whole)}.{thousandths:03}+00:00"
 

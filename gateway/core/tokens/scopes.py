@@ -1,7 +1,7 @@
 """Scopes: a token holds some, a rule requires some, and one scope can imply others.
 
-A scope may have aliases. Whoever names a scope may use one; what is kept is the scope's own name. A token that holds an
-alias all the same, from before the scope was renamed, holds the scope.
+A scope may have aliases. A request may name a scope by an alias; what is stored is the scope's own name. A token that
+still holds an alias, from before the scope was renamed, holds the scope.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ class Scope(msgspec.Struct, frozen=True):
     description: str
     implies: tuple[str, ...] = ()
     category: str = ""
-    """Under which pages group it; empty: under none."""
+    """The category in which pages group it; empty for none."""
     aliases: tuple[str, ...] = ()
 
 
@@ -27,7 +27,7 @@ class Bundle(msgspec.Struct, frozen=True):
 
 
 def granting(scopes: Mapping[str, Scope]) -> dict[str, frozenset[str]]:
-    """For each scope, all that grants it: itself, whatever implies it over any number of steps, and their aliases."""
+    """Return for each scope all that grants it: itself, what implies it over any number of steps, and their aliases."""
     grants: dict[str, set[str]] = {name: set() for name in scopes}
     for name, scope in scopes.items():
         for implied in implied_by(name, scopes):
@@ -36,7 +36,7 @@ def granting(scopes: Mapping[str, Scope]) -> dict[str, frozenset[str]]:
 
 
 def implied_by(name: str, scopes: Mapping[str, Scope]) -> set[str]:
-    """The scope `name` and everything it implies."""
+    """Return the scope `name` and everything it implies."""
     seen: set[str] = set()
     pending = [name]
     while pending:

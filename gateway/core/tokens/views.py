@@ -1,6 +1,6 @@
-"""What may be seen of a token: its record as it counts at the moment, and what the record does not say.
+"""Views of a token: its record as it counts now, and what the record does not say.
 
-Rule: a token as JSON is ShownToken, whoever gives it.
+Rule: a token as JSON is always ShownToken, wherever it is shown.
 """
 
 import hashlib
@@ -21,19 +21,19 @@ VERSION_DIGITS = 20
 
 
 class TokenView(msgspec.Struct, frozen=True, gc=False):
-    """A token at one moment; nothing in it is secret, and nothing leads back to it, so none is searched for cycles."""
+    """A token at one moment; nothing in it is secret. It is part of no reference cycle, so the collector skips it."""
 
     record: TokenRecord
-    """With the plan that counts, its owner's where that is so; of a child, bound by its parent's."""
+    """The record with the plan that counts, which may be its owner's; a child's is bound by its parent's."""
     state: TokenState
     is_revoked: bool
-    """The token itself; of a child whose parent is revoked the state says so, and this does not."""
+    """Whether the token itself is revoked; if only a child's parent is, the state says so, and this does not."""
     stored: TokenRecord
-    """The record as it is without its parent's and its owner's: what a change is made from."""
+    """The record without its parent's and its owner's values: the base of a change."""
 
     @property
     def version(self) -> str:
-        """Another one after every change of the token; using it changes nothing. Most of a long list is never asked."""
+        """A version that differs after every change of the token, but not after its use. It is computed when needed."""
         return version_of(self.stored, self.is_revoked)
 
     @property
@@ -43,12 +43,12 @@ class TokenView(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def number(self) -> int:
-        """Its number among the policy's tokens; 0 where the policy has none."""
+        """Its number among the policy's tokens; 0 if the policy has none."""
         return self.record.number
 
     @property
     def last_use(self) -> int | None:
-        """Unix seconds, exact to the policy's resolution; None: never."""
+        """Unix seconds, exact to the policy's resolution; None means never."""
         return self.record.last_use or None
 
 
@@ -58,9 +58,9 @@ class CreatedToken(msgspec.Struct, frozen=True):
     view: TokenView
     text: str
     predecessor: TokenView | None = None
-    """What it was rotated from."""
+    """The token that it was rotated from."""
     warning: str = ""
-    """Why this may be undone; empty where nothing speaks for that."""
+    """Why this may be undone; empty if that is not to be feared."""
 
     def __repr__(self) -> str:
         return f"CreatedToken({self.view!r})"
@@ -72,7 +72,7 @@ class ShownOverride(msgspec.Struct, frozen=True):
     quota: str
     limit: int
     capacity: int
-    """The most units at once: of a token bucket its burst, else the limit."""
+    """The most units at once: the burst of a token bucket, else the limit."""
     until: datetime
     reason: str
     author: str
@@ -80,9 +80,9 @@ class ShownOverride(msgspec.Struct, frozen=True):
 
 
 class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A token as JSON, the same by the management API and by the command line; nothing in it is secret.
+    """A token as JSON, the same from the management API and the command line; nothing in it is secret.
 
-    Times are RFC 3339 in UTC; what is not there is null.
+    Times are RFC 3339 in UTC; missing values are null.
     """
 
     id: str
@@ -93,7 +93,7 @@ class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
     """The beginning of its text."""
     state: TokenState
     is_active: bool
-    """False where it was disabled."""
+    """False if it was disabled."""
     policy: str
     plan: str | None
     scopes: list[str]
@@ -108,16 +108,16 @@ class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
     successor: str | None
     parent: str | None
     made_by: str | None
-    """The token that was presented to make this one; null: none was, or it is older than this note."""
+    """The token that was presented to create this one; null if none was, or if it is older than this field."""
     disabled_by: str | None
-    """The policy's own token that disabled this one; null: an operator did, or nobody."""
+    """The policy's own token that disabled this one; null if an operator did, or nobody."""
     overrides: list[ShownOverride]
     version: str
     """The entity tag of the token, without its quotation marks."""
     token: str | UnsetType = UNSET
-    """Its text: in the answer to its creation or rotation, and in no other."""
+    """Its text: only in the answer to its creation or rotation."""
     predecessor_expires_at: datetime | UnsetType | None = UNSET
-    """The end of the token that was rotated: in the answer to a rotation, and in no other."""
+    """The expiry of the token that was rotated: only in the answer to a rotation."""
     warning: str | UnsetType = UNSET
     """Why a rotation may be undone: Redis did not confirm in time that it is on its disk."""
 
@@ -129,9 +129,9 @@ def build_views(
     now: int,
     bind: Callable[[TokenRecord], TokenRecord] = lambda record: record,
 ) -> list[TokenView]:
-    """A view of each record at `now`, Unix seconds; `revoked` is of the tokens and of their parents, by id.
+    """Build a view of each record at `now`, Unix seconds; `revoked` is about tokens and their parents, by id.
 
-    A child whose parent is gone is over. `bind` gives a record the plan that counts.
+    A child whose parent no longer exists is revoked. `bind` gives a record the plan that counts.
     """
     views = []
     for record in records:
@@ -144,7 +144,7 @@ def build_views(
 
 
 def why_not_found(identity: str) -> str:
-    """Return why there is no token of this id. What is no id is not repeated: it may be the text of a token."""
+    """Return why there is no token of this id. A text that is no id is not repeated: it may be the text of a token."""
     if id_or_nothing(identity):
         return f"there is no token {identity}"
     length = f"{ID_LENGTH} hexadecimal digits"
@@ -152,13 +152,13 @@ def why_not_found(identity: str) -> str:
 
 
 def version_of(record: TokenRecord, is_revoked: bool) -> str:
-    """A digest of all that a change can change."""
+    """Return a digest of everything that a change can change."""
     settings = without_use(encode_record(record))
     return hashlib.sha256(settings + (b"revoked" if is_revoked else b"")).hexdigest()[:VERSION_DIGITS]
 
 
 def show_token(view: TokenView) -> ShownToken:
-    """Return all that may be shown of a token. Its digest is not secret, but of no use to anybody."""
+    """Return all that may be shown of a token. Its digest is left out: it is not secret, but of no use."""
     record = view.record
     return ShownToken(
         id=view.identity,
@@ -189,7 +189,7 @@ def show_token(view: TokenView) -> ShownToken:
 
 
 def show_created(created: CreatedToken) -> ShownToken:
-    """Return a new token with its text; of a rotation, also when its predecessor ends."""
+    """Return a new token with its text; for a rotation, also the expiry of its predecessor."""
     old = created.predecessor
     return msgspec.structs.replace(
         show_token(created.view),
@@ -217,5 +217,5 @@ def to_time(seconds: float) -> datetime:
 
 
 def to_time_or_none(seconds: int | None) -> datetime | None:
-    """Return the same, and None for None."""
+    """Return the time of Unix seconds, in UTC, or None for None."""
     return None if seconds is None else to_time(seconds)

@@ -1,15 +1,14 @@
-"""Who a token is: what whoami, one of the gateway's own addresses, says to the one who holds it.
+"""Who a token is: the answer of whoami, one of the gateway's own addresses, to the bearer of the token.
 
-A rule that no policy file writes stands for the question: it asks for nothing but a valid token, and costs nothing. So
-the checks are those of every request (core/admission/decision.py), over facts that were read without a trace.
+The question has a rule that no policy file contains: it needs nothing but a valid token, and costs nothing. So the
+checks are those of every request (core/admission/decision.py), over facts that were read without a trace.
 """
 
 from collections.abc import Iterator
 
 import msgspec
 
-from gateway.core.admission.decision import effective_scopes
-from gateway.core.admission.outcomes import Authorized
+from gateway.core.admission.decision import Authorized, effective_scopes
 from gateway.core.http.fields import build_timestamp
 from gateway.core.http.messages import RequestHead
 from gateway.core.http.reasons import Reason
@@ -22,11 +21,11 @@ from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.text import token_id
 
 _PATTERN = parse_pattern(f"GET {DEFAULT.path(WHOAMI)}")
-"""What logs call the question, wherever it is asked."""
+"""The pattern under which logs name the question, wherever it is asked."""
 
 
 class QuotaState(msgspec.Struct, frozen=True):
-    """Where the token stands in one quota; what the RateLimit fields say, in words."""
+    """The state of one quota: what the RateLimit fields say, as JSON."""
 
     name: str
     limit: int
@@ -36,7 +35,7 @@ class QuotaState(msgspec.Struct, frozen=True):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """The answer. Texts that say nothing are empty; times are RFC 3339, None where there is no such time."""
+    """The answer. Missing texts are empty; times are RFC 3339, or None."""
 
     id: str
     name: str
@@ -45,21 +44,24 @@ class Identity(msgspec.Struct, frozen=True):
     project: str
     owner: str
     scopes: list[str]
-    """What it may use: the backend is told the same."""
+    """The effective scopes: the backend gets the same."""
     expires_at: str | None
     quotas: list[QuotaState]
-    """Those that are enforced: for one in shadow nobody is refused, so nobody is told of it."""
+    """The quotas that are enforced: one in shadow never refuses a request, so it is not announced."""
 
 
 def candidate_rules(policies: PolicySet, request: RequestHead) -> list[Rule]:
-    """The question under each policy whose token this may be; under any one of the host where it can be none's."""
+    """Return the rule of the question under each policy that the token may belong to.
+
+    If it can belong to none, return the rule of any one policy of the host.
+    """
     here = list(_policies_of(policies, request.host))
     presented = [policy for policy in here if not isinstance(find_credential(request.fields, policy), Reason)]
     return [identity_rule(policy) for policy in presented or here[:1]]
 
 
 def build_identity(admission: Authorized, record: TokenRecord) -> Identity:
-    """What is said of the token."""
+    """Build the answer about the token."""
     facts = admission.facts
     return Identity(
         id=token_id(record.digest),
@@ -85,11 +87,11 @@ def build_identity(admission: Authorized, record: TokenRecord) -> Identity:
 
 
 def _policies_of(policies: PolicySet, host: str) -> Iterator[Policy]:
-    """The policies of a host: those that name it, else those of any host."""
+    """Yield the policies of a host: those that name it, else those of any host."""
     every = policies.policies.values()
     yield from [policy for policy in every if host in policy.hosts] or [policy for policy in every if not policy.hosts]
 
 
 def identity_rule(policy: Policy) -> Rule:
-    """What asks for nothing but a valid token of the policy."""
+    """Return a rule that needs nothing but a valid token of the policy."""
     return build_rule(policy, _PATTERN, cost=0)

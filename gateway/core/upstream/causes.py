@@ -1,11 +1,11 @@
-"""Why a backend gave no answer, in one word for records and one sentence for the log. The words are a closed set."""
+"""Causes of a missing answer of a backend, in one word for records and one sentence for the log. The set is closed."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 
 
 class Cause(StrEnum):
-    """`upstream_error` of an access record."""
+    """The values of `upstream_error` in an access record."""
 
     UNRESOLVABLE = "unresolvable"
     REFUSED = "refused"
@@ -49,4 +49,4 @@ ADVICE: Mapping[Cause, str] = {
     Cause.BROKEN_ANSWER: "its answer is not HTTP/1.1 as it should be; check its own log",
     Cause.BROKEN_DOCUMENT: "its document is not what the policy says; check the place in it",
 }
-"""What each means, and what an operator can do."""
+"""What each cause means, and what an operator can do."""

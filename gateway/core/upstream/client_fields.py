@@ -1,8 +1,8 @@
-"""Which fields of a client reach a backend. `never_passes` decides; nothing else does.
+"""The fields of a client that reach a backend. `never_passes` decides; nothing else does.
 
-Rule 1: names are compared folded: without every byte that is no letter or digit. CGI writes such bytes as `_`, so
-`X.Gateway.Owner` is X-Gateway-Owner to many a backend (RFC 3875 4.1.18).
-Rule 2: what the gateway says itself, a client never says.
+Rule 1: names are compared folded: without every byte that is no letter or digit. CGI writes such bytes as `_`, so many
+backends take `X.Gateway.Owner` for X-Gateway-Owner (RFC 3875 4.1.18).
+Rule 2: a client never sets what the gateway sets.
 Rule 3: a field by which a backend would see another request than the one that was decided on does not pass, unless the
 policy names it in `pass_fields`.
 """
@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from gateway.core.http.tracing import PARENT_FIELD, STATE_FIELD
 
 MAXIMUM_REMEMBERED = 4096
-"""Names whose answer is kept. Clients choose names: what they can fill is bounded, in number and in length."""
+"""The most names whose result is cached. Clients choose names, so the cache is bounded, in number and in length."""
 MAXIMUM_REMEMBERED_LENGTH = 64
 
 IDENTITY_FIELDS = (
@@ -23,9 +23,9 @@ IDENTITY_FIELDS = (
     b"x-gateway-owner",
     b"x-gateway-scopes",
 )
-"""Who asks. All of them are sent with every request, empty where there is nothing to say."""
+"""The fields that say who asks. All of them are sent with every request, empty if there is no value."""
 ASSERTION_FIELD = b"x-gateway-assertion"
-"""The same, signed (core/http/assertions.py)."""
+"""The signed statement of who asks (core/http/assertions.py)."""
 
 HOP_BY_HOP = frozenset(
     {
@@ -40,7 +40,7 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-"""About one connection, not about the message (RFC 9110 7.6.1)."""
+"""Fields about one connection, not about the message (RFC 9110 7.6.1)."""
 
 SET_BY_GATEWAY = frozenset(
     {
@@ -56,7 +56,7 @@ SET_BY_GATEWAY = frozenset(
         b"x-request-id",
     }
 )
-"""What a client says of these could not be told from what the gateway says."""
+"""Fields that the gateway sets: a client's values could not be distinguished from its own."""
 
 MISLEADING = frozenset(
     {
@@ -100,20 +100,20 @@ MISLEADING = frozenset(
         b"x-accel-mapping",
     }
 )
-"""Fields that frameworks believe, with who does; beside them all that begin with X-Forwarded or Forwarded."""
+"""Fields that frameworks trust, with their names; in addition, all that begin with X-Forwarded or Forwarded."""
 
 _ODD = bytes(set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"))
 _LOWER = bytes(range(256)).lower()
 _IDENTITY = b"xgateway"
 _FORWARDED = (b"xforwarded", b"forwarded")
 _LENGTH = b"content-length"
-"""The one field that frames a message and passes, and so in no other spelling."""
+"""The one field that frames a message and passes, and only in this spelling."""
 
 Found = TypeVar("Found")
 
 
 class ByName(dict[bytes, Found], Generic[Found]):
-    """What a function finds for a field name, at the cost of looking into a dict."""
+    """A function of field names whose results are cached in a dict."""
 
     def __init__(self, find: Callable[[bytes], Found]) -> None:
         super().__init__()
@@ -127,12 +127,12 @@ class ByName(dict[bytes, Found], Generic[Found]):
 
 
 def fold(name: bytes) -> bytes:
-    """Return the name as names are compared: its letters and digits, in lower case."""
+    """Return the name in the form for comparisons: its letters and digits, in lower case."""
     return name.translate(_LOWER, _ODD)
 
 
 def fold_all(names: Iterable[bytes]) -> frozenset[bytes]:
-    """Return each of the names as names are compared."""
+    """Return each of the names in the form for comparisons."""
     return frozenset(map(fold, names))
 
 
@@ -141,26 +141,26 @@ _REMOVED_BY_DEFAULT = fold_all(MISLEADING)
 
 
 def is_identity(name: bytes) -> bool:
-    """Whether a field says who asks, in any spelling: whoever but the gateway sends one forges it."""
+    """Return whether a field says who asks, in any spelling: only the gateway may send one."""
     return fold(name).startswith(_IDENTITY)
 
 
 def is_set_by_gateway(name: bytes) -> bool:
-    """Whether a field is one that the gateway says itself, in any spelling."""
+    """Return whether the gateway sets the field, in any spelling."""
     return fold(name) in _ALWAYS_REMOVED or is_identity(name)
 
 
 def is_misleading(name: bytes) -> bool:
-    """Whether a backend may see another request by a field, in any spelling; the gateway does not say these."""
+    """Return whether a backend may see another request by a field, in any spelling; the gateway does not set these."""
     folded = fold(name)
     return folded in _REMOVED_BY_DEFAULT or (folded.startswith(_FORWARDED) and not is_set_by_gateway(name))
 
 
 def never_passes(name: bytes, removed: frozenset[bytes], passed: frozenset[bytes]) -> bool:
-    """Whether a client's field does not reach the backend.
+    """Return whether a client's field does not reach the backend.
 
-    `removed` are names, folded, that a policy or the request at hand removes. `passed` are names in lower case, of the
-    misleading ones, that the policy lets pass: in this spelling, and in no other.
+    `removed` are names, folded, that a policy or this request removes. `passed` are names in lower case, of the
+    misleading ones, that the policy lets pass: in this spelling only.
     """
     if fold(name) in removed or (name != _LENGTH and is_set_by_gateway(name)):
         return True
@@ -168,5 +168,5 @@ def never_passes(name: bytes, removed: frozenset[bytes], passed: frozenset[bytes
 
 
 FOLDED = ByName(fold)
-"""Each name as names are compared."""
+"""Each name in the form for comparisons."""
 IS_IDENTITY = ByName(is_identity)

@@ -1,9 +1,9 @@
-"""Heads on their way through: what is removed, what is added, in both directions.
+"""The heads that pass through the gateway: which fields are removed and added, in both directions.
 
-Which fields of a client pass, client_fields.py decides. Hop-by-hop fields are about one connection and never cross the
+client_fields.py decides which fields of a client pass. Hop-by-hop fields are about one connection and never cross the
 gateway (RFC 9110 7.6.1); those that the Connection field names are removed with them.
 
-Who asks, as an app's handlers know it: read from the fields that any backend gets (core/upstream/forwarding.py).
+A Principal is who asks, as an app's handlers know it: it is read from the fields that any backend gets.
 """
 
 import functools
@@ -41,21 +41,21 @@ from gateway.core.upstream.client_fields import (
 )
 
 PSEUDONYM = b"gateway"
-"""Our name in Via (RFC 9110 7.6.3) and Cache-Status (RFC 9211)."""
+"""The gateway's name in Via (RFC 9110 7.6.3) and Cache-Status (RFC 9211)."""
 
 SET_FOR_CLIENTS = frozenset({b"cache-status", b"ratelimit", b"ratelimit-policy", b"via", b"x-request-id"})
-"""The same towards clients, of what every answer or every export has."""
+"""Fields that the gateway sets for clients, on every answer or every export."""
 
 
 NOBODY: tuple[Field, ...] = tuple((name, b"") for name in IDENTITY_FIELDS)
-"""What a backend is told of who asks under a public rule."""
+"""The identity fields of a request under a public rule."""
 
 _NO_OPTIONS = frozenset[bytes]()
 _FOLDED_HOP_BY_HOP = fold_all(HOP_BY_HOP)
 
 
 def _is_kept_from_clients(name: bytes) -> bool:
-    """Whether a backend's field is about its connection, or says in the gateway's place who asks."""
+    """Return whether a backend's field is about its connection, or claims who asks, which only the gateway says."""
     folded = fold(name)
     is_length = folded == b"contentlength" and name != b"content-length"
     return folded in _FOLDED_HOP_BY_HOP or is_length or is_identity(name)
@@ -65,12 +65,12 @@ _KEPT_FROM_CLIENTS = ByName(_is_kept_from_clients)
 
 
 def end_to_end_fields(fields: Fields) -> list[Field]:
-    """Return what a backend's answer says to clients: nothing of its connection, nor of who asks."""
+    """Return the fields of a backend's answer for clients, without those of its connection and of who asks."""
     return _remove(fields, _KEPT_FROM_CLIENTS)
 
 
 def _remove(fields: Fields, removed: ByName[bool]) -> list[Field]:
-    """The field lines without those that are removed by name, and without those that Connection names."""
+    """Return the field lines without those that are removed by name, and those that Connection names."""
     options, kept = _connection_options(fields), [field for field in fields if not removed[field[0]]]
     return without_fields(kept, options) if options else kept
 
@@ -85,8 +85,8 @@ def build_request_fields(
 ) -> list[Field]:
     """Return the field lines for the backend: the client's that may pass, then the gateway's own.
 
-    The credential never passes, nor do the fields in `dropped`. `scopes` are the effective ones, of all sides that
-    decide on them. There is no Host where the policy leaves it to the target.
+    The credential never passes, nor do the fields in `dropped`. `scopes` are the effective ones. There is no Host if
+    the policy leaves it to the target.
     """
     passed = _remove(head.fields, removed_fields(policy, dropped))
     authority, hops = head.authority.encode("ascii"), hops_left(head)
@@ -112,7 +112,7 @@ def _build_host(host: str, authority: bytes) -> bytes:
 
 
 def removed_fields(policy: Policy, dropped: frozenset[bytes]) -> ByName[bool]:
-    """Return for each field name of a client whether it is kept from the policy's backend."""
+    """Return a cached function of a client's field name: whether the field is kept from the policy's backend."""
     return _find_removed_fields(policy.credential_fields, policy.upstream.pass_fields, dropped)
 
 
@@ -125,7 +125,7 @@ def _find_removed_fields(
 
 
 def passes_as_it_is(names: Collection[bytes], fields: Fields, policy: Policy, dropped: frozenset[bytes]) -> bool:
-    """Return whether the backend is told what a client says in the fields named, no less and no more."""
+    """Return whether the backend gets exactly the client's values of the named fields."""
     removed, edits = removed_fields(policy, dropped), policy.upstream.request_edits
     for name in names:
         if removed[name] or (edits is not None and FOLDED[name] in edits.removed):
@@ -139,18 +139,18 @@ def _build_forwarded(head: RequestHead) -> bytes:
 
 
 def hops_left(head: RequestHead) -> int | None:
-    """How often an OPTIONS request may still be forwarded (RFC 9110 7.6.2); None: as often as it takes."""
+    """Return how often an OPTIONS request may still be forwarded (RFC 9110 7.6.2); None means without limit."""
     value = field_value(head.fields, b"max-forwards") if head.method == "OPTIONS" else None
     return int(value) if value is not None and value.isdigit() and len(value) < 10 else None
 
 
 def build_last_hop() -> Response:
-    """The answer to a request that may not be forwarded any more: ours, as the final recipient."""
+    """Build the answer to a request that may not be forwarded again: the gateway is its final recipient."""
     return Response(ResponseHead(204, [(b"cache-control", b"no-store")]), b"")
 
 
 def build_response_fields(head: ResponseHead) -> list[Field]:
-    """A backend's field lines for the client, without a length where the status has no content (RFC 9110 8.6)."""
+    """Return a backend's fields for the client, without a length if the status has no content (RFC 9110 8.6)."""
     fields = end_to_end_fields(head.fields)
     if head.status < 200 or head.status in (204, 304):
         fields = without_fields(fields, frozenset({b"content-length"}))
@@ -158,7 +158,7 @@ def build_response_fields(head: ResponseHead) -> list[Field]:
 
 
 def build_identity_fields(record: TokenRecord | None, scopes: str) -> tuple[Field, ...]:
-    """Return who asks, in all identity fields: empty ones too, so that what a client says is never all there is.
+    """Build all identity fields, including empty ones, so that a client's own are always replaced.
 
     A value that is not printable ASCII is percent-encoded as UTF-8.
     """
@@ -174,7 +174,7 @@ def _build_identity_fields(digest: str, *others: str) -> tuple[Field, ...]:
 
 
 _SAFE = "!$&'()*+,:=@~"
-"""Of pchar (RFC 3986 3.3), what a path may have as it is; a semicolon the gateway refuses (core/http/targets.py)."""
+"""The characters of pchar (RFC 3986 3.3) that a path may have unencoded; targets.py refuses a semicolon."""
 
 
 def _field_text(value: str) -> bytes:
@@ -184,15 +184,15 @@ def _field_text(value: str) -> bytes:
 
 
 def edit_fields(fields: Fields, edits: FieldEdits) -> list[Field]:
-    """Return the field lines as the policy has them changed: a field is removed in every spelling of its name."""
+    """Return the field lines with the policy's edits: a field is removed in every spelling of its name."""
     return [*[field for field in fields if FOLDED[field[0]] not in edits.removed], *edits.added]
 
 
 def rewrite_target(target: str, rewrite: Rewrite) -> str:
-    """A request target with another beginning, where its path begins with the one that is to be replaced.
+    """Return a request target with its prefix replaced, if its path begins with the prefix to rewrite.
 
-    Segments are compared as rules see them, decoded, so that no other spelling gets around; what follows them is kept
-    byte for byte.
+    Segments are compared decoded, as rules see them, so that another spelling cannot avoid the rewrite; the rest is
+    kept byte for byte.
     """
     path, mark, query = target.partition("?")
     count = len(rewrite.segments)
@@ -206,9 +206,9 @@ def rewrite_target(target: str, rewrite: Rewrite) -> str:
 
 
 def restore_path(path: str, rewrite: Rewrite, *, is_rewritten: bool) -> str | None:
-    """Return the path that `rewrite_target` makes this one of; None where it makes it of none.
+    """Return the path that `rewrite_target` would turn into this one, or None if there is none.
 
-    Two may lead to one, `/v1/x` itself and what is rewritten to it: `is_rewritten` says which kind is meant.
+    Two paths may lead to one, `/v1/x` itself and the one that is rewritten to it: `is_rewritten` selects the kind.
     """
     kept = path if rewrite_target(path, rewrite) == path else None
     if kept is not None and not is_rewritten:
@@ -221,18 +221,18 @@ def restore_path(path: str, rewrite: Rewrite, *, is_rewritten: bool) -> str | No
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """The holder of a token, and what it may do. Texts that say nothing are empty."""
+    """The holder of a token, and what it may do. Missing texts are empty."""
 
     token_id: str
     token_name: str = ""
     project: str = ""
     owner: str = ""
     scopes: frozenset[str] = frozenset()
-    """The effective ones: of the token, its owner, its parent and its plan."""
+    """The effective scopes: those of the token, its owner, its parent and its plan."""
 
 
 def parse_principal(fields: Fields) -> Principal | None:
-    """Whom the identity fields name; None where they name nobody, as under a public rule."""
+    """Return the principal that the identity fields name, or None, as under a public rule."""
     identity, name, project, owner, scopes = (_text(field_value(fields, field)) for field in IDENTITY_FIELDS)
     return Principal(identity, name, project, owner, frozenset(scopes.split())) if identity else None
 

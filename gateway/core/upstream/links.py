@@ -1,9 +1,9 @@
-"""Addresses in a backend's answer: where it names its own, clients get the public one.
+"""Addresses in a backend's answer: its own are replaced by the public ones.
 
-Rule 1: its own are the addresses of the policy's targets and the name that the policy tells it as Host. So is what it
-was told, but with http where the client used https: a backend behind plain HTTP does not know better.
-Rule 2: a path is translated back through the path of the target's URL and through `rewrite`. What no public path leads
-to stays as it is, and so does all that is not the backend's own.
+Rule 1: its own are the addresses of the policy's targets and the Host that it gets. So is the public address with http
+if the client used https: a backend behind plain HTTP cannot know.
+Rule 2: a path is translated back through the path of the target's URL and through `rewrite`. A path without a public
+path is left unchanged, and so is everything that is not the backend's own.
 """
 
 import functools
@@ -21,16 +21,16 @@ from gateway.core.upstream.forwarding import restore_path, rewrite_target
 # link-value = "<" URI-Reference ">" *( OWS ";" OWS link-param ), RFC 8288 3; a quoted string may have brackets in it,
 # and some backends (datasette 0.65) write the reference without any
 _LINK = re.compile(r'("(?:[^"\\]|\\.)*")|(<)([^>]*)(>)|(\A\s*|,\s*)([^<>",;\s]+)')
-# delay-seconds and where to go then, as HTML has it ("shared declarative refresh steps")
+# delay-seconds and the target, as in HTML ("shared declarative refresh steps")
 _REFRESH = re.compile(r"""(\s*[0-9.]*\s*[;,]\s*(?:url\s*=\s*)?["']?)([^"']*)(.*)""", re.IGNORECASE | re.DOTALL)
 
 
 class Own(msgspec.Struct, frozen=True):
-    """What a backend takes for its own."""
+    """The addresses that a backend takes for its own."""
 
     authorities: frozenset[str]
     hosts: frozenset[str]
-    """The same without ports: cookies have none."""
+    """The authorities without ports: cookies have none."""
     bases: tuple[str, ...]
     """The paths of the targets' URLs, the longest first."""
     is_plain: bool
@@ -45,13 +45,13 @@ class Way(msgspec.Struct, frozen=True):
     host: str
     path: str
     inner_path: str
-    """What `rewrite` has made of the path."""
+    """The path after `rewrite`."""
     upstream: Upstream
     own: Own
 
 
 def publish(head: ResponseHead, request: RequestHead, target: str, upstream: Upstream) -> ResponseHead:
-    """Return a backend's answer to a request for `target`, with the public addresses in the place of its own."""
+    """Return a backend's answer to a request for `target`, with public addresses instead of its own."""
     if not upstream.targets or all(name not in NAMING for name, _ in head.fields):
         return head
     path = target.partition("?")[0]
@@ -85,7 +85,7 @@ def publish_reference(reference: str, way: Way) -> str:
     if path is None:
         return reference
     scheme = way.scheme
-    if is_told:  # it names the public address: only what it cannot know is mended
+    if is_told:  # it names the public address: only the scheme that it cannot know is corrected
         scheme = "https" if way.scheme == "https" and way.own.is_plain else url.scheme
         if (scheme, path) == (url.scheme, url.path or "/"):
             return reference
@@ -93,7 +93,10 @@ def publish_reference(reference: str, way: Way) -> str:
 
 
 def _publish_path(reference: str, url: SplitResult, way: Way) -> str:
-    """The same of a reference without a host: clients resolve it by the public path, the backend meant its own."""
+    """Return a reference without a host as clients can use it.
+
+    Clients resolve it by the public path, but the backend meant its own.
+    """
     base = way.own.bases[-1] if len(way.own.bases) == 1 else ""
     path = _find_public_path(_resolve(base + way.inner_path, url.path), way) if url.path else None
     if path is None or path == _resolve(way.path, url.path):
@@ -102,13 +105,13 @@ def _publish_path(reference: str, url: SplitResult, way: Way) -> str:
 
 
 def _resolve(base: str, path: str) -> str:
-    """The path that a relative one means at `base`; too many `..` end at the root (RFC 3986 5.2.4)."""
+    """Return the path that a relative one means at `base`; too many `..` end at the root (RFC 3986 5.2.4)."""
     joined = urljoin(base, path)
     return joined if joined.startswith("/") else f"/{joined}"
 
 
 def publish_cookie(cookie: str, way: Way) -> str:
-    """Return a Set-Cookie (RFC 6265 4.1) whose Domain and Path are the public ones; a Path of `/` is for all anyway."""
+    """Return a Set-Cookie (RFC 6265 4.1) with public Domain and Path. A Path of `/` matches everything and is kept."""
     pair, *attributes = cookie.split(";")
     return ";".join([pair, *(_publish_attribute(attribute, way) for attribute in attributes)])
 
@@ -167,14 +170,14 @@ def _find_own(upstream: Upstream) -> Own:
 
 
 def _authority_of(url: SplitResult) -> str:
-    """Host and port in their normal form; empty where they are none."""
+    """Return host and port in their normal form; empty if the URL has none."""
     scheme = url.scheme if url.scheme in DEFAULT_PORTS else "http"
     found = parse_authority(url.netloc.encode("latin-1"), scheme)
     return found[1] if found else ""
 
 
 def _find_public_path(path: str, way: Way) -> str | None:
-    """The public path that leads to a path of the backend; None where none does."""
+    """Return the public path that leads to a path of the backend, or None."""
     inner = _without_base(path, way.own.bases)
     rewrite = way.upstream.rewrite
     if inner is None or rewrite is None:

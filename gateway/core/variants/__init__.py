@@ -1,5 +1,5 @@
-"""Shaped exports: the backend gives one canonical document, the gateway every variant that a build wants of it.
+"""Shaped exports: the backend gives one canonical document, and the gateway makes every variant of it that builds want.
 
-documents.py reads what the backend gave, translations.py and design_tokens.py are the two kinds of documents,
-options.py says which variant a request asks for, formats.py is the table of renderers, rendering.py puts it all in
-order."""
+documents.py reads the document, translations.py and design_tokens.py are its two kinds, options.py says which variant a
+request asks for, formats.py is the table of formats, and rendering.py orders all of it.
+"""

@@ -1,7 +1,7 @@
-"""All that is wrong with a document, each mistake with its place: what a check says before a build meets it.
+"""All mistakes in a document, each with its place, which a check reports before a build meets them.
 
-An export ends with the first mistake. A check reads on: entry by entry, alias by alias, in every mode; a document in
-which nothing is wrong is then written in every format, as some mistakes are those of one format only.
+An export ends with the first mistake. A check continues: entry by entry, alias by alias, in every mode. A document
+without mistakes is then written in every format, because some mistakes are those of one format only.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from gateway.core.variants.rendering import render
 from gateway.core.variants.translations import TranslationsDocument, find_text_mistakes, select_texts
 
 ENTRIES: dict[DocumentKind, str] = {"translations": "entries", "design-tokens": "tokens"}
-"""The field that has what a document is about."""
+"""The field with the content of a document."""
 DOCUMENTS: dict[DocumentKind, type[TranslationsDocument] | type[DesignTokensDocument]] = {
     "translations": TranslationsDocument,
     "design-tokens": DesignTokensDocument,
@@ -30,9 +30,9 @@ DOCUMENTS: dict[DocumentKind, type[TranslationsDocument] | type[DesignTokensDocu
 
 
 def find_mistakes(content: bytes, form: DocumentForm, formats: tuple[str, ...] = ()) -> list[str]:
-    """Every mistake in the document, `place: problem`; none if every export of it can be made.
+    """Return every mistake in the document, `place: problem`; empty if every export of it can be made.
 
-    Without `formats` it is looked at in all formats but those that limit names.
+    Without `formats`, all formats are checked except those that limit names.
     """
     found: dict[str, None] = {}
 
@@ -40,7 +40,7 @@ def find_mistakes(content: bytes, form: DocumentForm, formats: tuple[str, ...] =
         found[str(broken)] = None
 
     try:
-        msgspec.json.decode(content.removeprefix(BYTE_ORDER_MARK))  # it is stricter: no NaN, no half of a character
+        msgspec.json.decode(content.removeprefix(BYTE_ORDER_MARK))  # msgspec is stricter: no NaN, no lone surrogates
         parsed = _Parsed(content)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         return [f"$: this is not JSON that can be read: {error}"]
@@ -65,7 +65,7 @@ def _find_inside(content: bytes, form: DocumentForm, report: Any) -> None:
 
 
 def _find_misshapen(document: Any, form: DocumentForm) -> Iterator[BrokenDocument]:
-    """What has not the shape of its schema: each entry is looked at by itself, and the document without them."""
+    """Yield what does not match its schema: each entry by itself, then the document without them."""
     *way, last = dict(form.names).get(ENTRIES[form.kind], ENTRIES[form.kind]).split(".")
     holder = document
     for step in way:
@@ -100,7 +100,7 @@ def _try_shape(document: Any, form: DocumentForm) -> BrokenDocument | None:
 
 
 def _find_unwritable(content: bytes, form: DocumentForm, formats: tuple[str, ...]) -> Iterator[str]:
-    """Mistakes of formats: two names that become one, a key that is a group too."""
+    """Yield the mistakes of single formats: two names that become one, a key that is a group too."""
     told: dict[str, list[str]] = {}
     for name, written in FORMATS[form.kind].items():
         if name not in formats if formats else written.limits_names:
@@ -123,7 +123,7 @@ def _list_languages(content: bytes, form: DocumentForm) -> tuple[str, ...]:
 
 
 class _Object(dict[str, Any]):
-    """An object of a JSON text that knows which of its names are there twice."""
+    """An object of a JSON text that knows which of its names are repeated."""
 
     def __init__(self, members: list[tuple[str, Any]]) -> None:
         super().__init__(members)
@@ -132,7 +132,7 @@ class _Object(dict[str, Any]):
 
 
 class _Parsed:
-    """A JSON text, and the places of objects with a name that is there twice."""
+    """A JSON text, and the places of objects with a repeated name."""
 
     def __init__(self, content: bytes) -> None:
         text = content.removeprefix(BYTE_ORDER_MARK).decode()

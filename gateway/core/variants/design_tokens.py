@@ -1,9 +1,9 @@
-"""Design tokens: as the backend gives them, in the mode that a variant wants, aliases resolved.
+"""Design tokens: as the backend gives them, in the mode of a variant, with aliases resolved.
 
 A document is a list of tokens whose names have dots, or a tree of groups in the Design Tokens Community Group's format
 (Format Module 2025.10; `$extensions.mode` has a token's values by mode): token_trees.py. Values are in that format or,
-shorter, as CSS writes them: token_values.py. Names keep that format's rules whatever the variant: no segment is empty,
-begins with `$` or has a brace in it.
+shorter, as CSS writes them: token_values.py. Names follow that format's rules whatever the variant: no segment is
+empty, begins with `$` or has a brace in it.
 """
 
 import re
@@ -39,13 +39,12 @@ MAXIMUM_PARTS = 100_000
 
 
 class DesignTokensDocument(msgspec.Struct, frozen=True):
-    """The canonical document of a product's design tokens. Fields that are not named here are left alone."""
+    """The canonical document of a product's design tokens. Fields that are not named here are ignored."""
 
     tokens: list[DesignToken] | dict[str, Any]
     """A list, or a tree of groups as the Community Group's format has it."""
     modes: list[str] = []
-    """The first is the one that is given where none is asked for. Absent: the modes that tokens have values for, and
-    none of them where none is asked for."""
+    """The first one is the default. Absent: the modes that tokens have values for, and none of them is the default."""
 
 
 class ResolvedToken(msgspec.Struct, frozen=True):
@@ -60,25 +59,25 @@ class ResolvedToken(msgspec.Struct, frozen=True):
 
 
 class ResolvedTokens(msgspec.Struct, frozen=True):
-    """What a variant has of a document: its tokens by name, and what its groups say of themselves."""
+    """The part of a document that a variant uses: its tokens by name, and the properties of its groups."""
 
     tokens: tuple[ResolvedToken, ...]
     groups: Mapping[str, Mapping[str, Any]] = {}
-    """Group to its properties; the group of all groups has no name."""
+    """The properties of each group; the root group has no name."""
 
 
 class ReadTokens(msgspec.Struct, frozen=True):
-    """A document's tokens before any alias is followed: each with its place, by name."""
+    """A document's tokens before any alias is resolved: each with its place, by name."""
 
     tokens: dict[str, tuple[str, DesignToken]]
     groups: Mapping[str, Mapping[str, Any]]
     modes: tuple[str, ...]
-    """All that there are."""
+    """All modes of the document."""
     default_mode: str | None
 
 
 def select_tokens(content: bytes, form: DocumentForm, variant: Variant) -> ResolvedTokens | InvalidOptions:
-    """The tokens of the document in `content` as they are in the variant's mode, by name; raises BrokenDocument."""
+    """Return the tokens of the document in `content`, sorted by name, in the variant's mode. Raise BrokenDocument."""
     read = read_tokens(
         read_document(content, DesignTokensDocument, form.names, MAXIMUM_LOOSE_BYTES), form, raise_broken
     )
@@ -103,7 +102,7 @@ def find_token_mistakes(document: DesignTokensDocument, form: DocumentForm, repo
 
 
 def read_tokens(document: DesignTokensDocument, form: DocumentForm, report: Report) -> ReadTokens:
-    """The tokens of a document, but those with mistakes. What is wrong goes to `report`, which may raise it."""
+    """Return the tokens of a document, except those with mistakes, which go to `report`; it may raise them."""
     names = dict(form.names)
     root = f"$.{names.get('tokens', 'tokens')}"
     groups: Mapping[str, Mapping[str, Any]] = {}
@@ -137,7 +136,7 @@ def read_tokens(document: DesignTokensDocument, form: DocumentForm, report: Repo
 
 
 class Resolution(Aliases):
-    """Tokens by name, and those whose value in the mode is known already: each is worked out once."""
+    """Tokens by name, and those whose value in the mode is already known: each is resolved once."""
 
     def __init__(self, tokens: Mapping[str, tuple[str, DesignToken]], mode: str | None) -> None:
         self.tokens = tokens
@@ -146,7 +145,7 @@ class Resolution(Aliases):
         self._under_way: list[str] = []
 
     def resolve(self, name: str) -> ResolvedToken:
-        """The token of that name, which there is."""
+        """Return the token of that name, which must exist."""
         if name not in self._resolved:
             self._under_way.append(name)
             try:
@@ -156,7 +155,10 @@ class Resolution(Aliases):
         return self._resolved[name]
 
     def follow(self, name: str, place: str) -> tuple[str, Any]:
-        """Type and value of the token that an alias at `place` names."""
+        """Return type and value of the token that an alias at `place` names.
+
+        Raise BrokenDocument if it cannot be resolved.
+        """
         if name not in self.tokens:
             raise BrokenDocument(place, f"an alias to {name!r}, which there is not")
         if name in self._under_way:
@@ -168,7 +170,10 @@ class Resolution(Aliases):
         return target.type, target.value
 
     def point(self, pointer: Any, place: str) -> tuple[str | None, Any]:
-        """Value that a JSON Pointer at `place` leads to, with its type if that is the value of a whole token."""
+        """Return the value that a JSON Pointer at `place` leads to, and its type if it is a whole token's.
+
+        Raise BrokenDocument if it leads to no value.
+        """
         steps = parse_pointer(pointer)
         if steps is None:
             raise BrokenDocument(place, "$ref is no JSON Pointer, such as #/color/blue or #/color/blue/$value/alpha")
@@ -189,7 +194,7 @@ class Resolution(Aliases):
     def _work_out(self, place: str, token: DesignToken) -> ResolvedToken:
         kind, value = token.type, token.value
         if self._mode is not None and self._mode in token.modes:
-            if kind is None:  # an alias in the other modes: then that says what the token is
+            if kind is None:  # the value of the other modes is an alias: its target has the type
                 kind, _ = normalize(None, value, place, self)
             value = token.modes[self._mode]
         kind, plain = normalize(kind, value, place, self)
@@ -206,7 +211,7 @@ def _bounded(tokens: Iterator[ResolvedToken]) -> Iterator[ResolvedToken]:
 
 
 def _check_token(token: DesignToken, place: str, types: Mapping[str, str]) -> DesignToken:
-    """The token with its type in our words."""
+    """Return the token with its type in our words. Raise BrokenDocument for a bad name or type."""
     _check_name(token.name, place)
     kind = types.get(token.type, token.type) if token.type is not None else None
     if kind is not None and kind not in TYPES:

@@ -1,4 +1,4 @@
-"""Reads a canonical document, also where the backend has other names for its fields.
+"""Read a canonical document, even if the backend has other names for its fields.
 
 The structs of translations.py and design_tokens.py are the schema. What does not fit is a BrokenDocument that names the
 place in the backend's own words.
@@ -16,9 +16,12 @@ from gateway.core.errors import BrokenDocument
 from gateway.core.tokens.text import BYTE_ORDER_MARK
 
 MAXIMUM_DOCUMENT_BYTES = 64 * 1024 * 1024
-"""Of a document whose fields all have types: decoded it takes five times its bytes, and hostile ones fifteen times."""
+"""For a document whose fields all have types.
+
+Decoded, it takes five times its bytes, and a hostile one fifteen times.
+"""
 MAXIMUM_LOOSE_BYTES = 8 * 1024 * 1024
-"""Of one with parts of any type, where a hostile one takes thirty times its bytes."""
+"""For a document with parts of any type, where a hostile one takes thirty times its bytes."""
 
 _PLACE = re.compile(r"(.*) - at `(?:key in )?`?(\$.*)`", re.DOTALL)
 _STEP = re.compile(r"\[\.\.\.\]|\[(\d+)\]|\.([^.\[]+)")
@@ -30,7 +33,7 @@ Reader = Callable[[bytes], Document]
 def read_document(
     content: bytes, document: type[Document], names: tuple[tuple[str, str], ...], most: int = MAXIMUM_DOCUMENT_BYTES
 ) -> Document:
-    """The document that `content` holds, of `most` so many bytes; raises BrokenDocument."""
+    """Read the document in `content`, which has at most `most` bytes. Raise BrokenDocument."""
     content = content.removeprefix(BYTE_ORDER_MARK)
     if len(content) > most:
         raise BrokenDocument("$", f"a document of this kind may have {most} bytes, this has {len(content)}")
@@ -45,7 +48,7 @@ def read_document(
 
 @functools.lru_cache(maxsize=256)
 def make_reader(document: type[Document], names: tuple[tuple[str, str], ...]) -> Reader[Document]:
-    """What decodes a document under these names of its fields; ValueError where two names are in each other's way."""
+    """Return the decoder of a document with these names of its fields. Raise ValueError if two names conflict."""
     if not names:
         return msgspec.json.Decoder(document).decode
     foreign, translate = _rename(document, dict(names))
@@ -54,7 +57,7 @@ def make_reader(document: type[Document], names: tuple[tuple[str, str], ...]) ->
 
 
 def field_names(document: type[msgspec.Struct]) -> list[str]:
-    """Our names of all fields of a document and of the entries in it; one that both have is `tokens.modes` of these."""
+    """Return our names of all fields of a document and of its entries; a name of both is `tokens.modes` in an entry."""
     fields = msgspec.structs.fields(document)
     return [field.name for field in fields] + [
         name for field in fields for name in _names_inside(fields, field.name, _item(field.type)).values()
@@ -64,14 +67,14 @@ def field_names(document: type[msgspec.Struct]) -> list[str]:
 def _names_inside(
     outer: tuple[msgspec.structs.FieldInfo, ...], field: str, item: type[msgspec.Struct] | None
 ) -> dict[str, str]:
-    """The fields of an entry, with what each is called where a policy names it."""
+    """Return the fields of an entry, with the name by which a policy refers to each."""
     taken = {other.name for other in outer}
     inner = msgspec.structs.fields(item) if item is not None else ()
     return {one.name: f"{field}.{one.name}" if one.name in taken else one.name for one in inner}
 
 
 def _rename(table: type[Document], names: Mapping[str, str]) -> tuple[type[Any], Callable[[Any], Document]]:
-    """A struct with the backend's names, and what makes our own of it."""
+    """Return a struct with the backend's names, and the function that turns it into our own."""
     fields = msgspec.structs.fields(table)
     tree: dict[str, Any] = {}
     for field in fields:
@@ -101,7 +104,7 @@ def _rename(table: type[Document], names: Mapping[str, str]) -> tuple[type[Any],
 def _rename_items(
     outer: tuple[msgspec.structs.FieldInfo, ...], field: msgspec.structs.FieldInfo, names: Mapping[str, str]
 ) -> tuple[Any, Callable[[Any], Any]]:
-    """The type of a field, and what makes our own value of its value: a list of entries has the backend's names too."""
+    """Return the type of a field, and the function that turns its value into ours: lists of entries are renamed too."""
     item = _item(field.type)
     if item is None:
         return field.type, lambda value: value
@@ -114,7 +117,7 @@ def _rename_items(
 
 
 def _build_struct(title: str, tree: Mapping[str, Any], kinds: Mapping[str, Any]) -> tuple[type[Any], dict[str, str]]:
-    """A struct whose fields are the tree's, and where each of our fields is in it."""
+    """Return a struct with the tree's fields, and the place of each of our fields in it."""
     made: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     renames: dict[str, str] = {}
     ways: dict[str, str] = {}
@@ -138,7 +141,7 @@ def _build_struct(title: str, tree: Mapping[str, Any], kinds: Mapping[str, Any])
 
 
 def _item(kind: Any) -> type[msgspec.Struct] | None:
-    """The struct that a field is a list of, if it is one; also where it may be an object instead."""
+    """Return the struct that a field is a list of, or None; the field may also be an object instead."""
     for alternative in (kind, *get_args(kind)):
         if get_origin(alternative) is list and isinstance(item := get_args(alternative)[0], type):
             return item if issubclass(item, msgspec.Struct) else None
@@ -146,7 +149,7 @@ def _item(kind: Any) -> type[msgspec.Struct] | None:
 
 
 def _locate(content: bytes, message: str) -> BrokenDocument:
-    """The mistake with its exact place: msgspec leaves out the keys of objects whose keys are data."""
+    """Return the mistake with its exact place: msgspec leaves out the keys of objects whose keys are data."""
     found = _PLACE.fullmatch(message)
     if found is None:
         return BrokenDocument("$", message)
@@ -154,7 +157,7 @@ def _locate(content: bytes, message: str) -> BrokenDocument:
         return BrokenDocument(found[2], found[1])
     try:
         value, place = msgspec.json.decode(content), "$"
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):  # behind the mistake, where nobody had looked yet
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):  # malformed in text after the mistake
         return BrokenDocument(found[2], found[1])
     steps = list(_STEP.finditer(found[2]))
     for index, step in enumerate(steps):
@@ -169,7 +172,7 @@ def _locate(content: bytes, message: str) -> BrokenDocument:
 
 
 def _fits(value: object, depth: int) -> bool:
-    """Whether a value that must not go deeper than `depth` objects is one, and has no list in it."""
+    """Return whether a value has at most `depth` levels of objects, and no list in it."""
     if isinstance(value, dict):
         return depth > 1 and all(_fits(inner, depth - 1) for inner in value.values())
     return not isinstance(value, list)

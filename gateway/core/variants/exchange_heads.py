@@ -1,8 +1,6 @@
-"""The request for the document behind a request for a variant, and what its answer is to the variant.
+"""The heads on the way to a variant: how its document is requested, and what the document's answer says about it.
 
-The document is asked for, stored and kept fresh as any other answer, under a rule of its own: one for all variants.
-
-Heads on the way to a variant: how its document is asked for, and what its answer says.
+The document is requested, stored and kept fresh as any other answer, under a rule of its own: one for all variants.
 """
 
 import re
@@ -63,30 +61,30 @@ CONTENT_FIELDS = frozenset(
         b"x-content-type-options",
     }
 )
-"""What is about the document's content, and not about a variant's."""
+"""Fields about the document's content, which do not apply to a variant's."""
 _PARAMETER = re.compile(r"\{[a-z][a-z0-9_]*\}")
 _PLAIN_NAME = re.compile(r"[^A-Za-z0-9._ -]")
 
 
 def build_source(rule: VariantRule, path: str, segments: tuple[str, ...]) -> str:
-    """The target at which the backend has the document; `path` is the request's own, as received."""
+    """Return the target of the document at the backend; `path` is the request's own, as received."""
     if rule.source is None:
         return path
     return _PARAMETER.sub(lambda match: quote(segments[rule.parameters[match[0]]], safe=""), rule.source)
 
 
 def build_document_fields(fields: Fields) -> list[Field]:
-    """What the backend is asked with for the document, of the fields that it would be asked with for an export.
+    """Return the fields of the request for the document, from those of the request for an export.
 
-    The document is the same for everybody who may have it: nothing of what one client would like to get is passed on.
+    The document is the same for everybody who may have it: no preference of one client is passed on.
     """
     return [*without_fields(fields, _NEGOTIATED), (b"accept", b"application/json")]
 
 
 def keep_for_variant(fields: Fields) -> list[Field]:
-    """What a document's head says of its variants too.
+    """Return the fields of a document's head that also apply to its variants.
 
-    It does not vary by what the document is not asked with: every client gets what is made of the same one.
+    A variant does not vary by fields that the document is not requested with: every client gets what is made from it.
     """
     kept = []
     for name, value in without_fields(fields, CONTENT_FIELDS):
@@ -99,10 +97,10 @@ def keep_for_variant(fields: Fields) -> list[Field]:
 def build_variant_head(
     rule: VariantRule, variant: Variant, segments: tuple[str, ...], document: ResponseHead, rendered: Rendered
 ) -> ResponseHead:
-    """The head of a variant, from that of its document: what is about content is the variant's (RFC 9110 8, RFC 6266).
+    """Build the head of a variant from that of its document, with fields of its own content (RFC 9110 8, RFC 6266).
 
-    Freshness, groups and the like stay the document's. It is the same in answer to GET and to HEAD. Raises
-    BrokenDocument where the document came compressed, as it was not asked to.
+    Freshness, groups and the like stay the document's. It is the same in answer to GET and to HEAD. Raise
+    BrokenDocument if the document is compressed, although plain content was requested.
     """
     coding = field_value(document.fields, b"content-encoding")
     if coding is not None and coding.strip().lower() != b"identity":
@@ -132,7 +130,7 @@ def _build_content_fields(
 
 
 def _build_disposition(filename: str) -> bytes:
-    """`filename*` beside a name that everybody can read, where the name has more than that (RFC 6266 4.3, RFC 8187)."""
+    """Build Content-Disposition, with `filename*` beside a plain name if the name needs it (RFC 6266 4.3, RFC 8187)."""
     name = filename.lstrip(". ") or "export"
     plain = _PLAIN_NAME.sub("_", name)
     extended = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
@@ -144,37 +142,40 @@ _DIRECTIVES = b"gateway-source-control"
 _OWN_VIA = (b"via", b"1.1 " + PSEUDONYM)
 
 
-def find_wanted(rule: Rule, request: RequestHead, segments: tuple[str, ...]) -> Variant | InvalidOptions | None:
-    """The variant that a request under the rule asks for, None where it asks for none."""
+def find_variant(rule: Rule, request: RequestHead, segments: tuple[str, ...]) -> Variant | InvalidOptions | None:
+    """Return the variant that a request under the rule asks for, or None if it asks for none."""
     if rule.variants is None or request.method not in ("GET", "HEAD"):
         return None
     return parse_variant(rule.variants, request.query, segments)
 
 
 def document_rule(rule: Rule, request: RequestHead) -> Rule:
-    """The rule of the document behind the request: the same, but for what is about variants and clients."""
+    """Return the rule of the document for the request: the same, without what concerns variants and clients.
+
+    Raise ValueError if the rule has no variants.
+    """
     if rule.variants is None or rule.cache is None:
         raise ValueError(f"{rule.pattern.text} has no variants")
     source = build_source(rule.variants, request.path, parse_path(request.path) or ())
-    # What is made of it is what is used while it is asked for anew, and clients never see its Cache-Control.
+    # The variants are served stale while it is revalidated, and clients never see its Cache-Control.
     cache = msgspec.structs.replace(rule.cache, stale_while_revalidate_seconds=0, passes_cache_control=True)
     return msgspec.structs.replace(rule, variants=None, source=source, cache=cache)
 
 
 def document_request(request: RequestHead) -> RequestHead:
-    """What the document is asked for with."""
+    """Return the request for the document."""
     fields = build_document_fields(request.fields)
     return msgspec.structs.replace(request, method="GET", query="", fields=fields, upgrade=b"", inform=None)
 
 
 def keep_directives(answer: ResponseHead) -> ResponseHead:
-    """A document's head with the backend's directives for us once more: variants go by them (RFC 9213 2.2)."""
+    """Return a document's head with the backend's directives for us repeated: variants follow them (RFC 9213 2.2)."""
     own = [(_DIRECTIVES, value) for value in field_values(answer.fields, b"gateway-cache-control")]
     return ResponseHead(answer.status, [*answer.fields, *own])
 
 
 def backend_head(document: ResponseHead, stored: StoredHead | None) -> ResponseHead:
-    """The head as the backend gave it, without what our cache says of it; `stored` where it comes from there."""
+    """Return the head as the backend gave it, without our cache's fields; `stored` is set if the cache had it."""
     fields = [field for field in without_fields(document.fields, _OF_THE_WAY) if field != _OWN_VIA]
     told = [(b"gateway-cache-control" if name == _DIRECTIVES else name, value) for name, value in fields]
     if stored is not None:
@@ -183,22 +184,25 @@ def backend_head(document: ResponseHead, stored: StoredHead | None) -> ResponseH
 
 
 def build_unchanged(document: ResponseHead) -> Response:
-    """What says that a variant made of the document is still good: 304, with what the document's head has now."""
+    """Build the 304 for a variant that is still good, with the current fields of the document's head."""
     return Response(ResponseHead(304, [*keep_for_variant(document.fields), *_source_tag(document)]), b"")
 
 
 def build_variant(
-    rule: Rule, wanted: Variant, request: RequestHead, document: ResponseHead, made: Rendered
+    rule: Rule, variant: Variant, request: RequestHead, document: ResponseHead, made: Rendered
 ) -> Response:
-    """The variant as if a backend had given it; raises BrokenDocument."""
+    """Build the variant as if a backend had given it.
+
+    Raise BrokenDocument, or ValueError if the rule has no variants.
+    """
     if rule.variants is None:
         raise ValueError(f"{rule.pattern.text} has no variants")
-    head = build_variant_head(rule.variants, wanted, parse_path(request.path) or (), document, made)
+    head = build_variant_head(rule.variants, variant, parse_path(request.path) or (), document, made)
     return Response(ResponseHead(head.status, [*head.fields, *_source_tag(document)]), made.content)
 
 
 def build_options(rule: Rule) -> Response | None:
-    """What a shaped rule offers, as JSON; None for other rules."""
+    """Build the answer that lists the options of a rule with variants as JSON, or return None for other rules."""
     if rule.variants is None:
         return None
     content = msgspec.json.encode(build_offer(rule.variants, "/" + "/".join(rule.pattern.segments)))

@@ -1,7 +1,8 @@
-"""The formats of each kind of document. A new one is a line here, a renderer and a line in
-rendering.py: docs/development/contributing.md lists what else; what is forgotten fails a test.
+"""The formats of each kind of document: one table.
 
-Policies are read with this table alone: no renderer is imported to check a policy file or to mint a token.
+A new format is a row here, a renderer and a row in rendering.py: docs/development/contributing.md lists what else; what
+is forgotten fails a test. Policies are read with this table alone: no renderer is imported to check a policy file or to
+mint a token.
 """
 
 from collections.abc import Mapping
@@ -12,21 +13,21 @@ from gateway.core.variants.model import DocumentKind, Setting
 
 
 class Format(msgspec.Struct, frozen=True):
-    """How a variant is written. `heeds`: of shape, pretty and bom, what makes a difference to it."""
+    """How a variant is written. `heeds` names which of shape, pretty and bom make a difference."""
 
     media_type: str
     extension: str
     heeds: tuple[Setting, ...] = ()
     limits_names: bool = False
-    """Whether it cannot have every name or text: a check looks at it only if it is asked to."""
+    """Whether it cannot express every name or text: a check includes it only if it is asked to."""
     has_one_language: bool = False
-    """Whether a file of it is in one language, so that a request has to say which."""
+    """Whether a file is in one language, so that a request has to say which."""
     adds_source: bool = False
-    """Whether the texts of the document's source language stand beside those that are asked for."""
+    """Whether the texts of the document's source language stand beside the requested ones."""
 
 
 _TEXT = "text/plain; charset=utf-8"
-"""Of languages without a registered media type: `video/mp2t`, by which some know `.ts`, would be a lie."""
+"""For languages without a registered media type: `video/mp2t`, which some associate with `.ts`, would be wrong."""
 
 FORMATS: Mapping[DocumentKind, Mapping[str, Format]] = {
     "translations": {
@@ -62,4 +63,4 @@ OFFERED: Mapping[DocumentKind, tuple[Setting, ...]] = {
     "translations": ("format", "shape", "pretty", "bom", "key", "lang", "status"),
     "design-tokens": ("format", "shape", "pretty", "mode"),
 }
-"""What can be chosen of each kind of document."""
+"""The settings that can be chosen for each kind of document."""

@@ -1,7 +1,6 @@
-"""What is asked for: one variant of a document, and how the backend writes that document. Values, for cache keys and
-for another process.
+"""The variant of a document that is asked for, and how the backend writes that document.
 
-Keys with dots as a tree of groups.
+Both are values, for cache keys and for another process. Keys with dots become a tree of groups.
 """
 
 import re
@@ -14,42 +13,45 @@ from gateway.core.errors import BrokenDocument
 
 DocumentKind: TypeAlias = Literal["translations", "design-tokens"]
 Setting: TypeAlias = Literal["format", "shape", "pretty", "bom", "key", "lang", "status", "mode"]
-"""What an option of a request can choose, whatever the option is called."""
+"""The settings that options of a request can choose, whatever names the options have."""
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
 RENDERING = "2"
-"""Part of cache keys. Another one whenever a document may give other bytes than before: then nothing that an older
-gateway made is given out as ours. A test knows when that is; a new format is no reason."""
+"""The version of the renderers, part of cache keys.
+
+It changes whenever a document may give other bytes than before: then nothing that an older gateway made is sent as
+ours. A test knows when that is; a new format is no reason.
+"""
 
 LISTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
-"""What can be an element of a list of languages or statuses: nothing in it is a comma or needs escaping."""
+"""An element of a list of languages or statuses: nothing in it is a comma or needs escaping."""
 NAMED = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
-"""What can be a mode, as designers call them: `High contrast`, `Dark/AA`."""
+"""A mode, as designers name them: `High contrast`, `Dark/AA`."""
 SPELLINGS: Mapping[Setting, re.Pattern[str]] = {"lang": LISTED, "status": LISTED, "mode": NAMED}
-"""Of settings whose values documents and policies choose."""
+"""The formats of settings whose values documents and policies choose."""
 
 
 class Variant(msgspec.Struct, frozen=True, array_like=True):
-    """One variant of a document. Requests that mean the same have equal variants: see options.py."""
+    """One variant of a document. Equivalent requests have equal variants: see options.py."""
 
     format: str = "json"
     shape: str = "nested"
     """`nested`: the dots in keys make groups; `flat`: they do not."""
     pretty: bool = False
     key: str = "named"
-    """`named`: entries go by their key, and by their id where they have none; `id`: by their id."""
+    """`named`: entries are exported under their key, or their id if they have none; `id`: under their id."""
     lang: tuple[str, ...] | None = None
-    """The languages that are wanted, sorted; None: all that the document has."""
+    """The wanted languages, sorted; None for all that the document has."""
     status: tuple[str, ...] | None = None
-    """Of translations only the entries with one of these statuses, sorted; None: all entries."""
+    """For translations, only the entries with one of these statuses, sorted; None for all entries."""
     mode: str | None = None
-    """The mode of design tokens; None: the document's first, or none where it lists no modes."""
+    """The mode of design tokens; None for the document's first, or none if it lists no modes."""
     bom: bool = False
-    """Whether a byte order mark goes before CSV: Excel takes it for text of another encoding otherwise."""
+    """Whether a byte order mark precedes CSV: otherwise Excel assumes another encoding."""
 
     @property
     def identity(self) -> str:
-        """A text that is the same for equal variants and no others, for cache keys."""
+        """A text for cache keys that is equal for equal variants only."""
         return _encoder.encode(self).decode()
 
 
@@ -58,7 +60,7 @@ class DocumentForm(msgspec.Struct, frozen=True, array_like=True, cache_hash=True
 
     kind: DocumentKind
     names: tuple[tuple[str, str], ...] = ()
-    """Our name of a field to the backend's, which may be a way through objects: `data.nodes`."""
+    """Our name of a field to the backend's, which may be a path through objects: `data.nodes`."""
     types: tuple[tuple[str, str], ...] = ()
     """The backend's names of types of design tokens to those of the Community Group's format."""
     asked: tuple[tuple[Setting, str, bool], ...] = ()
@@ -66,7 +68,7 @@ class DocumentForm(msgspec.Struct, frozen=True, array_like=True, cache_hash=True
 
     @property
     def identity(self) -> str:
-        """A text that is the same for equal forms and no others, for cache keys."""
+        """A text for cache keys that is equal for equal forms only."""
         return _encoder.encode(self).decode()
 
 
@@ -78,21 +80,21 @@ class Rendered(msgspec.Struct, frozen=True, tag="rendered"):
 
 
 class OptionMistake(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is wrong with one option. What a client sent as its value is never repeated: it might be a secret."""
+    """A mistake in one option. The value that a client sent is never repeated: it might be a secret."""
 
     option: str | None
-    """Its name; None where the request has a name that no option could have."""
+    """Its name; None if the request has a name that no option could have."""
     message: str
     allowed: tuple[str, ...]
-    """The values that it may have; the options that there are, where it is none of them."""
+    """The values that it may have, or the existing options if it is unknown."""
 
 
 class InvalidOptions(msgspec.Struct, frozen=True, tag="invalid"):
-    """The request asks for a variant that is not offered: all that is wrong with it."""
+    """The request asks for a variant that is not offered: all its mistakes."""
 
     mistakes: tuple[OptionMistake, ...]
     in_path: bool = False
-    """Whether a parameter of the path is at fault: then there is nothing at this path."""
+    """Whether a parameter of the path is wrong: then there is nothing at this path."""
 
     @property
     def detail(self) -> str:
@@ -101,21 +103,21 @@ class InvalidOptions(msgspec.Struct, frozen=True, tag="invalid"):
 
 
 Report: TypeAlias = Callable[[BrokenDocument], None]
-"""What is told of each mistake in a document: an export ends with the first one, a check goes on."""
+"""Is called with each mistake in a document: an export ends with the first one, a check continues."""
 
 
 def raise_broken(broken: BrokenDocument) -> None:
-    """End with the first mistake."""
+    """Raise the mistake, so that the first one ends the export."""
     raise broken
 
 
 def refuse_unknown(
-    form: DocumentForm, setting: Setting, wanted: tuple[str, ...], known: Iterable[str]
+    form: DocumentForm, setting: Setting, values: tuple[str, ...], known: Iterable[str]
 ) -> InvalidOptions | None:
-    """The mistake of wanting what the document does not have, where it is the document that says what there is."""
+    """Return the mistake of asking for what the document does not have, if only the document knows; else None."""
     for asked, option, in_path in form.asked:
         there = tuple(known)
-        if asked == setting and not set(wanted).issubset(there):
+        if asked == setting and not set(values).issubset(there):
             allowed = tuple(value for value in there if not (in_path and "/" in value))
             message = f"The option {option} must be one of {', '.join(allowed)}."
             if len(allowed) < len(there):
@@ -129,13 +131,13 @@ _encoder = msgspec.json.Encoder()
 
 
 MAXIMUM_SEGMENTS = 32
-"""Groups in groups. Ten would be much; renderers call themselves for each."""
+"""Levels of nested groups. Ten would be much; renderers recurse for each."""
 
 
 class Group:
-    """What is under one name: entries (name to their position in the keys) and groups, both in the keys' order.
+    """The content of one name: entries (name to their position in the keys) and groups, both in the keys' order.
 
-    A name may be both. Who can write down only one of them calls `collide`.
+    A name may be both. A renderer that can write only one of them calls `collide`.
     """
 
     __slots__ = ("entries", "groups")
@@ -146,7 +148,7 @@ class Group:
 
 
 def build_tree(keys: Sequence[str]) -> Group:
-    """The tree of all `keys`, which differ; raises BrokenDocument where one is too deep."""
+    """Build the tree of all `keys`, which differ. Raise BrokenDocument if one is too deep."""
     root = Group()
     for position, key in enumerate(keys):
         *way, last = key.split(".")
@@ -163,7 +165,7 @@ def build_tree(keys: Sequence[str]) -> Group:
 
 
 def collide(keys: Sequence[str], group: Group, name: str) -> BrokenDocument:
-    """The mistake where `name` in the group is an entry and a group: it names the entry and one in the group."""
+    """Return the mistake if `name` in the group is an entry and a group: it names the entry and one in the group."""
     inner = group.groups[name]
     while not inner.entries:
         inner = next(iter(inner.groups.values()))
@@ -172,7 +174,7 @@ def collide(keys: Sequence[str], group: Group, name: str) -> BrokenDocument:
 
 
 def find_repeated(names: Iterable[tuple[str, str]]) -> tuple[str, str, str] | None:
-    """Of (name, whose name it is): the first name that two have, and both of them; None where all differ."""
+    """Return the first name that two share and both of its owners, from (name, owner) pairs, or None."""
     owners: dict[str, str] = {}
     for name, owner in names:
         if name in owners:

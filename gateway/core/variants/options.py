@@ -1,15 +1,15 @@
-"""Which variant a request asks for, of those that its rule offers.
+"""The variant that a request asks for, of those that its rule offers.
 
-Rule 1: requests that mean the same get equal variants, however they are spelled: order, defaults that are said,
-repeated elements of a list, and options that make no difference to the format, change nothing.
+Rule 1: equivalent requests get equal variants, however they are spelled: order, explicit defaults, repeated elements of
+a list, and options that make no difference to the format, change nothing.
 Rule 2: an option that is unknown, repeated or malformed is refused, all of them at once, with what is allowed.
 Rule 3: a value that a client sent is never repeated to it: it might be a secret in the wrong place.
 
     query   = *( "&" ) option *( "&" *option )
     option  = name [ "=" value ]          ; percent-encoded UTF-8, "+" for a space
-    list    = "" / "*" / element *( "," element )    ; as if it were not there, all
+    list    = "" / "*" / element *( "," element )    ; "" as if it were absent, "*" all
 
-What a shaped rule offers, as data: a page builds its form from it, a client its help.
+The offer of a rule is data: a page builds its form from it, a client its help.
 """
 
 import functools
@@ -32,19 +32,19 @@ from gateway.core.variants.model import (
 )
 
 LISTS: frozenset[Setting] = frozenset({"lang", "status"})
-"""What can have several values at once."""
+"""Settings that can have several values at once."""
 OPEN: frozenset[Setting] = frozenset({"lang", "mode"})
-"""What has the values that the document has, where the policy names none."""
+"""Settings that have the values of the document, if the policy names none."""
 CHOICES: Mapping[Setting, tuple[str, ...]] = {
     "shape": ("nested", "flat"),
     "pretty": ("false", "true"),
     "bom": ("false", "true"),
     "key": ("named", "id"),
 }
-"""What has these values and no others; the first is the default. Those of `format` are in formats.py."""
+"""Settings with these values only; the first is the default. Those of `format` are in formats.py."""
 SWITCHES: frozenset[Setting] = frozenset({"pretty", "bom"})
 SWITCH = {"": "true", "true": "true", "1": "true", "false": "false", "0": "false"}
-"""How a switch may be spelled: `?pretty` is on."""
+"""The spellings of a switch: `?pretty` is on."""
 ALL = "*"
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -58,13 +58,13 @@ class Option(msgspec.Struct, frozen=True, cache_hash=True):
     name: str
     sets: Setting
     values: tuple[str, ...] | None
-    """What is allowed; None: what the document has."""
+    """The allowed values; None for those of the document."""
     default: tuple[str, ...] | None
-    """None: all of a list, and of modes the document's first."""
+    """None for all of a list, and for the document's first mode."""
     several: bool = False
     ignores_case: bool = False
     segment: int | None = None
-    """Where in the path it stands; None: in the query."""
+    """The index of its path segment; None if it is in the query."""
     description: str = ""
 
 
@@ -74,15 +74,15 @@ class VariantRule(msgspec.Struct, frozen=True):
     form: DocumentForm
     options: tuple[Option, ...]
     source: str | None
-    """The target of the document at the backend, with {parameters}; None: the path of the request."""
+    """The target of the document at the backend, with {parameters}; None for the path of the request."""
     filename: str
-    """Without extension, with {parameters}."""
+    """The name without extension, with {parameters}."""
     parameters: Mapping[str, int]
     """Parameter to its segment of the path."""
 
 
 def parse_variant(rule: VariantRule, query: str, segments: tuple[str, ...]) -> Variant | InvalidOptions:
-    """The variant that a request asks for by its query and the decoded segments of its path."""
+    """Return the variant that a request asks for by its query and the decoded segments of its path, or its mistakes."""
     return _parse_variant(rule.form, rule.options, query, segments)
 
 
@@ -90,7 +90,7 @@ def parse_variant(rule: VariantRule, query: str, segments: tuple[str, ...]) -> V
 def _parse_variant(
     form: DocumentForm, options: tuple[Option, ...], query: str, segments: tuple[str, ...]
 ) -> Variant | InvalidOptions:
-    """Remembered, as builds ask for the same again and again: a stored variant costs what any stored export does."""
+    """Parse a variant. The result is cached: a stored variant then costs as little as any stored export."""
     asked, mistakes = _read_query(options, query)
     chosen: dict[Setting, tuple[str, ...] | None] = {}
     for option in options:
@@ -109,7 +109,7 @@ def _parse_variant(
 
 
 def refuse_languages(form: DocumentForm, variant: Variant, option: Option | None) -> InvalidOptions | None:
-    """The mistake of asking for a format of one language without saying which; `option` is what says so."""
+    """Return the mistake of naming no language for a format of one; `option` is what names it."""
     if not FORMATS[form.kind][variant.format].has_one_language or len(variant.lang or ()) == 1:
         return None
     name, known = ("lang", None) if option is None else (option.name, option.values)
@@ -136,7 +136,7 @@ def _build_variant(form: DocumentForm, chosen: Mapping[Setting, tuple[str, ...] 
 
 
 def _read_query(options: tuple[Option, ...], query: str) -> tuple[dict[str, str], list[OptionMistake]]:
-    """The text of each option, and what is wrong with the query as such."""
+    """Return the text of each option, and the mistakes of the query itself."""
     offered = {option.name: option for option in options if option.segment is None}
     asked: dict[str, str] = {}
     mistakes: list[OptionMistake] = []
@@ -179,7 +179,7 @@ def _choose(option: Option, raw: str) -> tuple[str, ...] | OptionMistake | None:
 
 
 def _match(option: Option, elements: list[str]) -> Iterator[str | None]:
-    """Each element as the policy spells it, None where it is not allowed."""
+    """Yield each element as the policy spells it, or None if it is not allowed."""
     if option.values is None:
         yield from (element if SPELLINGS[option.sets].fullmatch(element) else None for element in elements)
     elif option.ignores_case:
@@ -207,7 +207,7 @@ DESCRIPTIONS: Mapping[Setting, str] = {
     "status": "The statuses of the entries that are exported.",
     "mode": "The mode whose values are exported.",
 }
-"""Of options for which the policy has no words of its own."""
+"""Descriptions of options for which the policy has none."""
 
 
 class OfferedOption(msgspec.Struct, frozen=True, rename={"place": "in"}):
@@ -216,28 +216,28 @@ class OfferedOption(msgspec.Struct, frozen=True, rename={"place": "in"}):
     name: str
     place: Literal["query", "path"]
     values: tuple[str, ...] | None
-    """None: what the document has."""
+    """None for the values of the document."""
     default: tuple[str, ...] | None
-    """None: all of a list; of modes the document's first. An option in the path has none."""
+    """None for all of a list, and for the document's first mode. An option in the path has none."""
     several: bool
-    """Whether several values, with commas between them, may be asked for at once."""
+    """Whether several values, separated by commas, may be requested at once."""
     all: str | None
-    """What stands for all values, None where that cannot be asked for."""
+    """The value that stands for all, or None if that cannot be requested."""
     description: str
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """All that can be asked of a shaped rule."""
+    """Everything that can be requested of a rule with variants."""
 
     document: DocumentKind
     path: str
     options: tuple[OfferedOption, ...]
     media_types: dict[str, str]
-    """Of each format."""
+    """The media type of each format."""
 
 
 def build_offer(rule: VariantRule, path: str) -> Offer:
-    """The options of the rule with this `path`, parameters in braces; the formats are those that it offers."""
+    """Build the offer of the rule with this `path`, parameters in braces; it has the formats that the rule offers."""
     formats = FORMATS[rule.form.kind]
     offered = next((option.values for option in rule.options if option.sets == "format"), None)
     return Offer(
@@ -260,7 +260,7 @@ def build_offer(rule: VariantRule, path: str) -> Offer:
 
 
 def _describe(option: Option) -> str:
-    """What the option does; of statuses also which entries no named one has."""
+    """Return what the option does; for statuses, also which entries are left out."""
     text = option.description or DESCRIPTIONS[option.sets]
     if option.sets != "status" or option.segment is not None:
         return text

@@ -1,6 +1,6 @@
-"""From the backend's document to a variant's content: a plain function of bytes, so that it can run anywhere.
+"""Render a variant of the backend's document: a plain function of bytes, so that it can run anywhere.
 
-It never trusts the document: depth, widths and lengths are bounded where they are read, the whole of what is made here.
+It never trusts the document: depth, widths and lengths are bounded when it is read, the size of the result here.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -45,13 +45,13 @@ RENDERERS: Mapping[DocumentKind, Mapping[str, Callable[[Any, Variant], Iterator[
         "kotlin": code.render_kotlin,
     },
 }
-"""What writes each format of formats.py."""
+"""The renderer of each format of formats.py."""
 
 
 def render(content: bytes, form: DocumentForm, variant: Variant) -> Rendered | InvalidOptions:
-    """The variant of the document in `content`, or what is wrong with the request; raises BrokenDocument.
+    """Return the variant of the document in `content`, or the mistakes of the request. Raise BrokenDocument.
 
-    The tag is that of what was rendered: it changes when this variant does, whatever else changes in the document.
+    The tag is that of the rendered content: it changes when this variant does, whatever else changes in the document.
     """
     selected = _SELECTIONS[form.kind](content, form, variant)
     if isinstance(selected, InvalidOptions):

@@ -1,9 +1,9 @@
-"""A tree of groups in the Community Group's format (Format Module 2025.10): the tokens that it has.
+"""A tree of groups in the Community Group's format (Format Module 2025.10), and its tokens.
 
 Rule 1: nothing disappears. A member that is no token, no group and no property that the module defines is a mistake.
-Rule 2: a group that extends another one lies over it, as one layer over the next. Of the members of one name the first
-layer's counts; groups of one name are joined, and a token replaces all that is under it (6.4).
-Rule 3: a place is where a member stands in the document, also if another group inherits it.
+Rule 2: a group that extends another one lies over it, as one layer over the next. If several layers have a member of
+one name, the first layer's counts; groups of one name are joined, and a token replaces all that is under it (6.4).
+Rule 3: a place is where a member stands in the document, even if another group inherits it.
 """
 
 import re
@@ -17,7 +17,7 @@ from gateway.core.errors import BrokenDocument
 from gateway.core.variants.model import MAXIMUM_SEGMENTS, Report
 
 MAXIMUM_ALIASES = 64
-"""Steps from a token to the value that it stands for. A design system has three or four."""
+"""Steps from a token to its value. A design system has three or four."""
 MAXIMUM_MEMBERS = 100_000
 """Tokens and groups: a few lines of `$extends` may stand for many."""
 ROOT = "$root"
@@ -41,31 +41,31 @@ class DesignToken(msgspec.Struct, frozen=True):
     name: str
     """Dots make groups: `color.text.link`."""
     value: Any
-    """As the Community Group's format writes it or as CSS does: "#1f5fd6", "16px"; "{color.blue}" is an alias."""
+    """As the Community Group's format or CSS writes it: "#1f5fd6", "16px"; "{color.blue}" is an alias."""
     type: str | None = None
     """A type of the Community Group's format; an alias need not have one."""
     modes: dict[str, Any] = {}
-    """Mode to the value there, where it is another."""
+    """Mode to the value in it, if that differs."""
     description: str | None = None
     deprecated: bool | str | None = None
     """Whether it should no longer be used, or why not; the format `dtcg` keeps it."""
     extensions: dict[str, Any] | None = None
-    """What other tools have to say of it; the format `dtcg` keeps it."""
+    """What other tools store about it; the format `dtcg` keeps it."""
 
 
 class Layer(msgspec.Struct, frozen=True):
-    """A group as it stands in the document, and how the walk came to it."""
+    """A group as it stands in the document, and how the walk reached it."""
 
     group: Mapping[str, Any]
     path: Path
     chain: tuple[Path, ...]
-    """The groups on the way, its own path last. To meet one of them again is to go round."""
+    """The groups on the way, its own path last. Meeting one of them again means a circle."""
     outer_type: str | None
-    """The `$type` of the groups that it stands in, where it was inherited from there."""
+    """The `$type` of the groups that contain it, if it was inherited from there."""
 
 
 class TokenTree:
-    """The tokens and groups' properties of a tree. What is wrong goes to `report`, which may raise it."""
+    """The tokens and groups' properties of a tree. Mistakes go to `report`, which may raise them."""
 
     def __init__(self, root: Mapping[str, Any], place: str, report: Report) -> None:
         self._place = place
@@ -75,10 +75,10 @@ class TokenTree:
         self._extending: set[Path] = set()
         self._count = 0
         self.properties: dict[str, dict[str, Any]] = {}
-        """Group to what it says of itself, as the walk has found it; the group of all groups has no name."""
+        """The properties of each group that was found so far; the root group has no name."""
 
     def list_tokens(self) -> Iterator[tuple[str, DesignToken]]:
-        """Each token with its place."""
+        """Return an iterator of each token with its place."""
         return self._walk([self._root], (), None)
 
     def _walk(self, layers: Sequence[Layer], way: Path, inherited: str | None) -> Iterator[tuple[str, DesignToken]]:
@@ -110,7 +110,7 @@ class TokenTree:
                 yield from self._walk(self._inside([layer, *others], name), (*way, name), group_type)
 
     def _may_be_member(self, name: str, opened: Sequence[Layer]) -> bool:
-        """Whether the name is one of a token or a group; an unknown property is reported."""
+        """Return whether the name can be a token or a group; an unknown property is reported."""
         if not name.startswith("$") or name == ROOT:
             return True
         layer = next(layer for layer in opened if name in layer.group)
@@ -144,7 +144,7 @@ class TokenTree:
         return DesignToken(
             name=name,
             value=value,
-            # A group's type is not an alias's: that is of the type of the token that it names.
+            # A group's type does not apply to an alias, which has the type of its target.
             type=own_type or (None if _is_whole_alias(value) else inherited),
             modes=modes,
             description=_text(member, "$description", place),
@@ -153,17 +153,17 @@ class TokenTree:
         )
 
     def _is_token(self, member: Mapping[str, Any]) -> bool:
-        """Whether it has a value or is an alias; a `$ref` to a group makes a group of it."""
+        """Return whether it has a value or is an alias; a `$ref` to a group makes a group of it."""
         if VALUE in member or REFERENCE not in member:
             return VALUE in member
         if id(member) not in self._known:
-            self._known[id(member)] = True  # also for what leads back to itself: a round of aliases
+            self._known[id(member)] = True  # also for a circle of aliases
             way = parse_pointer(member[REFERENCE])
             self._known[id(member)] = way is None or not self._find(way)
         return self._known[id(member)]
 
     def _open(self, layers: Sequence[Layer]) -> list[Layer]:
-        """The layers, each before those of the groups that it extends."""
+        """Return the layers, each before those of the groups that it extends."""
         opened: list[Layer] = []
         waiting = list(reversed(layers))
         while waiting:
@@ -178,7 +178,7 @@ class TokenTree:
         return opened
 
     def _extended(self, layer: Layer) -> list[Layer]:
-        """The layers of the group that a group extends, none if it extends none."""
+        """Return the layers of the group that a group extends; empty if it extends none. Raise BrokenDocument."""
         named = [name for name in ("$extends", REFERENCE) if name in layer.group]
         if not named:
             return []
@@ -205,7 +205,7 @@ class TokenTree:
         return [msgspec.structs.replace(target, chain=(*layer.chain, target.path)) for target in found]
 
     def _find(self, way: Path) -> list[Layer]:
-        """The layers of the group at that path of names, none where there is no group."""
+        """Return the layers of the group at that path of names; empty if there is no group."""
         layers, outer = [self._root], None
         for name in way:
             if name.startswith("$") or "." in name:
@@ -218,7 +218,7 @@ class TokenTree:
         return [msgspec.structs.replace(layer, outer_type=layer.outer_type or outer) for layer in layers]
 
     def _inside(self, layers: Sequence[Layer], name: str) -> list[Layer]:
-        """The groups of that name in the layers, as far as no token replaces what is under it."""
+        """Return the groups of that name in the layers, up to a token that replaces what is under it."""
         found = []
         for layer in layers:
             member = layer.group.get(name)
@@ -258,25 +258,25 @@ class TokenTree:
 
 
 def is_reference(value: Any) -> bool:
-    """Whether a value, or a part of one, is a JSON Pointer to another."""
+    """Return whether a value, or a part of one, is a JSON Pointer to another."""
     return isinstance(value, dict) and value.keys() == {REFERENCE}
 
 
 def parse_reference(text: Any) -> Path | None:
-    """The names on the way to a group, from either spelling; None where it is neither."""
+    """Return the names on the way to a group, from either spelling, or None if it is neither."""
     alias = ALIAS.fullmatch(text) if isinstance(text, str) else None
     return tuple(alias[1].split(".")) if alias else parse_pointer(text)
 
 
 def parse_pointer(text: Any) -> Path | None:
-    """The steps of a JSON Pointer as a fragment (RFC 6901 6); None where it is none."""
+    """Return the steps of a JSON Pointer as a fragment (RFC 6901 6), or None if it is none."""
     if not isinstance(text, str) or not text.startswith("#/") or _BROKEN_ESCAPE.search(text):
         return None
     return tuple(unquote(step).replace("~1", "/").replace("~0", "~") for step in text[2:].split("/"))
 
 
 def _is_whole_alias(value: Any) -> bool:
-    """Whether the value is that of another token, and not only a part of it."""
+    """Return whether the value is that of a whole other token, not only of a part of it."""
     if is_reference(value):
         steps = parse_pointer(value[REFERENCE]) or ()
         return VALUE not in steps[:-1]

@@ -1,7 +1,7 @@
-"""Values of design tokens: each type's check, which gives the value as the Design Tokens Format Module 2025.10 has it.
+"""Values of design tokens: each type's check returns the value as the Design Tokens Format Module 2025.10 has it.
 
-CSS's own spelling is taken where it says the same: "#1f5fd6", "16px", "200ms". What comes out has no alias in it, only
-numbers, words of a closed list, and font names: so every renderer can write it down safely.
+CSS's own spelling is accepted if it says the same: "#1f5fd6", "16px", "200ms". The result has no alias in it, only
+numbers, words of a closed list, and font names: so every renderer can write it safely.
 """
 
 import re
@@ -14,10 +14,10 @@ from gateway.core.errors import BrokenDocument
 from gateway.core.variants.token_trees import ALIAS, REFERENCE, is_reference
 
 MAXIMUM_ITEMS = 64
-"""Of a list of shadows, stops, fonts or dashes, so that no value grows however aliases are laid."""
+"""The most shadows, stops, fonts or dashes of a list, so that no value grows however aliases are nested."""
 
 _EMBEDDED_ALIAS = re.compile(r"\{[^{}:;()/]+\}")
-"""In the name of a font: an alias stands alone, and no font is called so."""
+"""An alias inside a font's name: an alias must be an item of its own, and no font has such a name."""
 _HEX = re.compile(r"#(?:[0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})")
 _MEASURE = re.compile(r"([+-]?(?:[0-9]{1,30}(?:\.[0-9]{1,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?)([a-z%]+)?")
 """A number and its unit (CSS Syntax 3, 4.3.12)."""
@@ -44,7 +44,7 @@ class _Range(msgspec.Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """For messages."""
+        """The range in words, for messages."""
         if self.most == _MAXIMUM_NUMBER:
             return f"within {self.most:g}" if self.least < 0 else f"{self.least:g} or more"
         return f"{self.least:g} to {self.most:g}"
@@ -76,11 +76,14 @@ class Aliases(Protocol):
     """The tokens that aliases may name."""
 
     def follow(self, name: str, place: str) -> tuple[str, Any]:
-        """Type and plain value of a token; raises BrokenDocument where there is none, or the alias leads to itself."""
+        """Return type and plain value of a token.
+
+        Raise BrokenDocument if it does not exist, or the alias is circular.
+        """
         ...
 
     def point(self, pointer: Any, place: str) -> tuple[str | None, Any]:
-        """The same of what a JSON Pointer leads to; a part of a value has no type of its own."""
+        """Return type and plain value of what a JSON Pointer leads to; a part of a value has no type of its own."""
         ...
 
 
@@ -88,7 +91,7 @@ Check = Callable[[Any, str, Aliases], Any]
 
 
 def normalize(kind: str | None, value: Any, place: str, aliases: Aliases) -> tuple[str, Any]:
-    """A token's type and its plain value; raises BrokenDocument where the value is not of the type."""
+    """Return a token's type and its plain value. Raise BrokenDocument if the value is not of the type."""
     found, plain, target = None, value, value
     if is_reference(value):
         target = value[REFERENCE]
@@ -106,12 +109,12 @@ def normalize(kind: str | None, value: Any, place: str, aliases: Aliases) -> tup
 
 
 def _plain(value: Any, place: str, aliases: Aliases) -> Any:
-    """A part of a value that is of no type, such as a unit; it may be a JSON Pointer to another."""
+    """Return a part of a value that has no type, such as a unit; it may be a JSON Pointer to another."""
     return aliases.point(value[REFERENCE], place)[1] if is_reference(value) else value
 
 
 def _part(kind: str, value: Any, place: str, aliases: Aliases) -> Any:
-    """A part of a composite value, which may be an alias of its own."""
+    """Return a part of a composite value, which may be an alias of its own."""
     return normalize(kind, value, place, aliases)[1]
 
 
@@ -189,7 +192,7 @@ def _components(value: Any, space: str, place: str, aliases: Aliases) -> list[An
     found = []
     for index, (component, allowed) in enumerate(zip(components, _COLOR_SPACES[space], strict=True)):
         plain = component
-        if type(component) not in (int, float):  # most are: nothing is to be looked up
+        if type(component) not in (int, float):  # most are numbers: nothing has to be looked up
             here = f"{place}[{index}]"
             plain = _plain(component, here, aliases)
             plain = plain if plain == "none" else _part("number", plain, here, aliases)

@@ -1,8 +1,8 @@
 """Translations: entries with their texts by language, as the backend gives them and as a variant takes them.
 
 An entry's value is a text, a number, true or false, or an object of these (plural forms, at most two levels). Null, an
-empty object and a language that is not there are the same: the value is missing. An entry without a value in any of the
-languages asked for is not in the variant. Keys and languages are sorted, whatever the order in the document.
+empty object and a missing language are the same: the value is missing. An entry without a value in any of the requested
+languages is not in the variant. Keys and languages are sorted, whatever the order in the document.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ Leaf: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = Leaf | dict[str, Leaf | dict[str, Leaf]]
 
 MAXIMUM_CELLS = 4_000_000
-"""Keys times languages: a table is as large as this however few of its cells are filled."""
+"""Keys times languages: a table is this large however few of its cells are filled."""
 MAXIMUM_LANGUAGES = 1000
 """The CLDR has some 700."""
 MAXIMUM_KEY_LENGTH = 1000
@@ -38,17 +38,17 @@ class Entry(msgspec.Struct, frozen=True):
     """One text of a product in all languages that have it."""
 
     id: str | int
-    """Stable: what the entry is exported under while it has no key."""
+    """A stable id, under which the entry is exported while it has no key."""
     values: dict[str, Value]
     """Language to value. An object holds plural forms or the like: each becomes an entry of its own, `key.form`."""
     key: str | None = None
-    """The name that somebody gave it, such as `home.hero.headline`; dots make groups."""
+    """Its assigned name, such as `home.hero.headline`; dots make groups."""
     status: str | None = None
-    """Where it stands, in the product's own words."""
+    """Its state, in the product's own words."""
 
 
 class TranslationsDocument(msgspec.Struct, frozen=True):
-    """The canonical document of a product's texts. Fields that are not named here are left alone."""
+    """The canonical document of a product's texts. Fields that are not named here are ignored."""
 
     entries: list[Entry]
     languages: list[str] = []
@@ -59,12 +59,12 @@ class TranslationsDocument(msgspec.Struct, frozen=True):
 
 
 class Texts(msgspec.Struct, frozen=True):
-    """What a variant has of a document: a table of keys and languages."""
+    """The part of a document that a variant uses: a table of keys and languages."""
 
     languages: tuple[str, ...]
     keys: tuple[str, ...]
     columns: Sequence[Sequence[Leaf]]
-    """For each language the values of all keys; None where one is missing."""
+    """The values of all keys for each language; None for a missing one."""
     plurals: Mapping[str, Mapping[str, int]] = {}
     """Of each entry that has plural forms, and no other: the form to the position of its key."""
     source_language: str = ""
@@ -76,7 +76,7 @@ PLURAL_CATEGORIES = ("zero", "one", "two", "few", "many", "other")
 
 
 def list_places(texts: Texts) -> dict[str, dict[str, int]]:
-    """The name of each entry with the positions of its keys: by plural form, or under an empty name if it has none."""
+    """Return for each entry the positions of its keys by plural form, or under an empty name if it has none."""
     forms = {position: (name, form) for name, found in texts.plurals.items() for form, position in found.items()}
     places: dict[str, dict[str, int]] = {}
     for position, key in enumerate(texts.keys):
@@ -88,7 +88,7 @@ def list_places(texts: Texts) -> dict[str, dict[str, int]]:
 
 
 def list_entries(texts: Texts, column: Sequence[Leaf]) -> Iterator[tuple[str, Leaf | dict[str, Leaf]]]:
-    """What a language's column has: each entry with its value, or with its plural forms in order."""
+    """Yield each entry that a language has, with its value, or with its plural forms in order."""
     for name, places in list_places(texts).items():
         found = {form: column[place] for form, place in places.items() if column[place] is not None}
         if "" in found:
@@ -98,15 +98,15 @@ def list_entries(texts: Texts, column: Sequence[Leaf]) -> Iterator[tuple[str, Le
 
 
 def write_leaf(value: Leaf) -> str:
-    """The value as a text, for formats that have nothing else."""
+    """Write the value as a text, for formats that have nothing else."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts | InvalidOptions:
-    """What the variant has of the document that `content` holds; raises BrokenDocument."""
+    """Return the part of the document in `content` that the variant uses. Raise BrokenDocument."""
     document = read_document(content, TranslationsDocument, form.names)
     known = _list_languages(document, raise_broken)
-    # A document that has nothing yet cannot say which languages there are: no build fails for it.
+    # An empty document does not tell which languages exist: no build fails because of it.
     refused = refuse_unknown(form, "lang", variant.lang or (), sorted(known)) if known else None
     if refused is not None:
         return refused
@@ -122,14 +122,14 @@ def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts 
 
 
 def _find_source(document: TranslationsDocument, known: set[str]) -> str:
-    """The source language; empty if there is no language at all."""
+    """Return the source language, or an empty text if there is no language at all."""
     if document.source_language is not None:
         return document.source_language
     return "en" if "en" in known else next(iter((*document.languages, *sorted(known))), "")
 
 
 def _find_plurals(keys: Sequence[str], forms: Mapping[str, set[str]]) -> dict[str, dict[str, int]]:
-    """Of `forms`, entries with the names that are in them: those that are plural forms."""
+    """Return the entries of `forms` whose names are plural forms, with the positions of their keys."""
     plurals = {name for name, found in forms.items() if "other" in found and found.issubset(PLURAL_CATEGORIES)}
     found: dict[str, dict[str, int]] = {}
     for position, key in enumerate(keys) if plurals else ():
@@ -159,14 +159,14 @@ def _list_languages(document: TranslationsDocument, report: Report) -> set[str]:
 def _list_rows(
     document: TranslationsDocument, form: DocumentForm, variant: Variant, languages: tuple[str, ...], report: Report
 ) -> tuple[dict[str, dict[str, Leaf]], dict[str, set[str]]]:
-    """Each key with its values in some of the languages, and the names inside of entries whose values are objects."""
+    """Return each key with its values in some of the languages, and the names inside values that are objects."""
     entries = dict(form.names).get("entries", "entries")
-    wanted, chosen = variant.status, frozenset(languages)
+    statuses, chosen = variant.status, frozenset(languages)
     owners: dict[str, str] = {}
     rows: dict[str, dict[str, Leaf]] = {}
     forms: dict[str, set[str]] = {}
     for position, entry in enumerate(document.entries):
-        if wanted is not None and entry.status not in wanted:
+        if statuses is not None and entry.status not in statuses:
             continue
         key = (variant.key == "named" and entry.key) or str(entry.id)
         for name, values in _spread(key, entry.values, forms):
@@ -186,9 +186,9 @@ def _list_rows(
 
 
 def _spread(key: str, values: dict[str, Value], inside: dict[str, set[str]]) -> Iterator[tuple[str, dict[str, Leaf]]]:
-    """The entry itself where its values are leaves, and an entry for each form where they are objects.
+    """Yield the entry itself if its values are leaves, and an entry for each form if they are objects.
 
-    The names in each object are added to `inside`, under the key of what the object is the value of.
+    Add the names in each object to `inside`, under the key whose value the object is.
     """
     leaves: dict[str, Leaf] = {}
     forms: dict[str, dict[str, Leaf]] = {}
@@ -201,7 +201,7 @@ def _spread(key: str, values: dict[str, Value], inside: dict[str, set[str]]) -> 
                     name = f"{outer}.{part}"
                     if leaf is None:
                         continue
-                    if language in forms.get(name, ()):  # "a.b" beside "b" in "a": told as any other two
+                    if language in forms.get(name, ()):  # "a.b" beside "b" in "a": reported like any other repetition
                         yield name, {language: leaf}
                     forms.setdefault(name, {})[language] = leaf
         elif value is not None:

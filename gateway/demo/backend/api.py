@@ -1,7 +1,7 @@
 """The example backend: a product with workspaces, tokensets and translations, and no token system.
 
-Rule: it believes the gateway's `X-Gateway-*` fields and checks no credential, so nothing but the gateway may
-reach it. What another owner has is answered exactly as what does not exist.
+Rule: it trusts the gateway's `X-Gateway-*` fields and checks no credential, so only the gateway may reach it. What
+another owner has is answered exactly as what does not exist.
 
     python -m gateway.demo.backend.api --listen 127.0.0.1:9001
 """
@@ -30,11 +30,11 @@ MAX_PORT = 65_535
 
 
 def create_backend(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Litestar:
-    """The application with a fresh state; `app.state.request_counts` counts what arrived, by path."""
+    """Build the application with a fresh state; `app.state.request_counts` counts requests by path."""
     counts = Counter[str]()
     catalog = Catalog(now)
 
-    # A hook, not a middleware: Litestar's middlewares do not see what no route matches.
+    # A hook, not a middleware: Litestar's middlewares do not see requests without a route.
     async def count_request(message: Message, scope: Scope) -> None:
         if message["type"] == "http.response.start":
             counts[scope["path"]] += 1
@@ -136,7 +136,7 @@ API = Router(
 
 
 def answer_refusal(_: Request[Any, Any, State], refusal: refusals.HTTPException) -> Response[dict[str, str]]:
-    # Litestar puts what is wrong with a request's content, field by field, beside the sentence.
+    # Litestar lists the mistakes of a request's content, field by field, beside the sentence.
     mistakes = refusal.extra if isinstance(refusal.extra, list) else []
     sentence = "; ".join([refusal.detail, *(str(mistake["message"]) for mistake in mistakes)])
     return Response({"error": sentence}, status_code=refusal.status_code, headers=refusal.headers)
@@ -147,7 +147,7 @@ def answer_failure(_: Request[Any, Any, State], failure: Exception) -> Response[
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """`HOST:PORT`, an IPv6 address in brackets; ArgumentTypeError for anything else."""
+    """Parse `HOST:PORT`, an IPv6 address in brackets. Raise ArgumentTypeError for anything else."""
     host, _, port = text.rpartition(":")
     if not (host and port.isascii() and port.isdecimal() and int(port) <= MAX_PORT):
         raise argparse.ArgumentTypeError(f"not HOST:PORT: {text}")

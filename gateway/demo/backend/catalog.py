@@ -17,13 +17,13 @@ from gateway.demo.backend.seeds import PROJECT_OWNERS, SEED_TOKENSETS, SEED_WORK
 
 
 class WorkspaceContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a client says of a workspace."""
+    """The content of a client's request about a workspace."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
 
 class Workspace(msgspec.Struct, frozen=True):
-    """A place for tokensets; its owner sees all of it, nobody else any of it."""
+    """A place for tokensets; only its owner sees it."""
 
     id: str
     owner: str
@@ -42,7 +42,7 @@ class Tokenset(msgspec.Struct, frozen=True, rename="camel"):
 class Catalog:
     """All workspaces, tokensets and tokens, in memory.
 
-    Every method names the owner who asks; what is absent or another's raises NotFoundException.
+    Every method takes the owner who asks, and raises NotFoundException for what is absent or another's.
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
@@ -62,7 +62,7 @@ class Catalog:
         return workspace
 
     def add_workspace(self, owner: str, name: str) -> Workspace:
-        # Counted for each owner and hashed: an id tells nobody how many workspaces others have.
+        # Counted for each owner and hashed, so that an id does not show how many workspaces others have.
         self._created[owner] += 1
         ordinal = f"{owner}/{self._created[owner]}"
         workspace = Workspace(f"ws_{sha256(ordinal.encode()).hexdigest()[:12]}", owner, name)
@@ -92,7 +92,7 @@ class Catalog:
         return self._tokens[self.tokenset(owner, tokenset_id).id]
 
     def add_token(self, owner: str, tokenset_id: str, token: DesignToken) -> None:
-        """ClientException, saying why, if the tokenset could not be exported with it."""
+        """Add a token. Raise ClientException that says why if the tokenset could not be exported with it."""
         tokens = (*self.tokens(owner, tokenset_id), token)
         # Nothing else in here: NotFoundException is a ValueError too.
         try:
@@ -105,7 +105,7 @@ class Catalog:
 
 
 def may_read_project(project: str, *, named_project: str | None, owner: str) -> bool:
-    """Whether a request reads the project: as the one it names or, only where it names none, as its owner."""
+    """Return whether a request may read the project: it names the project, or names none and is its owner's."""
     if project not in PROJECT_OWNERS:
         return False
     return project == named_project if named_project is not None else PROJECT_OWNERS[project] == owner

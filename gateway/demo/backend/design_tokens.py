@@ -1,16 +1,19 @@
-"""Design tokens of the example tokensets: values, aliases, two modes, their document and two renderings of it.
+"""Design tokens of the example tokensets: values, aliases, two modes, and the document of them all.
 
-Rule: a token is written once as a designer would write it (`"16px"`, `"#1f5fd6"`, `"{color.blue.600}"`);
-`resolve_tokens` is the only place that reads aliases and checks values, so what it returns is safe to render.
+Rule: a token is written once as a designer would write it (`"16px"`, `"#1f5fd6"`, `"{color.blue.600}"`), and checked
+when a client adds it. `render_document` has the gateway's own renderer write the style sheet and the JSON.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import msgspec
+
+from gateway.core.variants.model import DocumentForm, Rendered, Variant
+from gateway.core.variants.rendering import render
 
 Mode: TypeAlias = Literal["light", "dark"]
 LeafType: TypeAlias = Literal["color", "dimension", "fontFamily", "fontWeight", "number"]
@@ -40,7 +43,7 @@ _PARTS: dict[str, dict[str, str]] = {
     },
 }
 
-# Narrow on purpose: tokens come from clients and end in a style sheet, where `;` or `}` would inject.
+# Narrow on purpose: tokens come from clients and end in a style sheet, in which `;` or `}` would inject.
 _NUMBER = r"-?(?:0|[1-9][0-9]{0,5})(?:\.[0-9]{1,4})?"
 _LEAF_PATTERNS: dict[str, re.Pattern[str]] = {
     "color": re.compile(r"#[0-9a-f]{6}(?:[0-9a-f]{2})?"),
@@ -50,11 +53,13 @@ _LEAF_PATTERNS: dict[str, re.Pattern[str]] = {
     "number": re.compile(_NUMBER),
 }
 _ALIAS = re.compile(r"\{([a-z0-9.]+)\}")
-_OPAQUE_HEX_LENGTH = len("#rrggbb")
+
+FORMATS = {"css": "css", "json": "dtcg"}
+"""How the example's two formats are called by the renderer."""
 
 
 class DesignToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A named value; `modes` holds what differs from `value` in a mode."""
+    """A named value; `modes` has the values that differ in a mode."""
 
     name: TokenName
     type: TokenType
@@ -63,7 +68,7 @@ class DesignToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
 
 def validate_tokens(tokens: Sequence[DesignToken]) -> None:
-    """ValueError, naming the token, unless the tokens can be exported in every mode."""
+    """Raise ValueError that names the token unless the tokens can be exported in every mode."""
     names = Counter(token.name for token in tokens)
     groups = {prefix for name in names for prefix in accumulate(name.split("."), "{}.{}".format) if prefix != name}
     for name, count in names.items():
@@ -74,18 +79,19 @@ def validate_tokens(tokens: Sequence[DesignToken]) -> None:
 
 
 def resolve_tokens(tokens: Sequence[DesignToken], mode: Mode) -> tuple[DesignToken, ...]:
-    """The same tokens with plain values, as they are in `mode`.
+    """Return the tokens with plain values, as they are in `mode`.
 
-    ValueError, naming the tokens: an alias to nothing, to another type or around a cycle, a malformed value.
+    Raise ValueError that names the tokens: an alias to nothing, to another type or around a cycle, or a malformed
+    value.
     """
     by_name = {token.name: token for token in tokens}
     return tuple(DesignToken(token.name, token.type, _resolve_value(by_name, token, mode)) for token in tokens)
 
 
 def build_document(tokens: Sequence[DesignToken]) -> bytes:
-    """The canonical document that the gateway makes every format and mode of: as written, aliases and all.
+    """Build the canonical document from which the gateway makes every format and mode: as written, with aliases.
 
-    Fonts are a list: what is one text to a designer would be the name of one font.
+    Fonts are a list: one text would be the name of one font.
     """
     written = [
         {
@@ -99,22 +105,13 @@ def build_document(tokens: Sequence[DesignToken]) -> bytes:
     return msgspec.json.encode({"modes": MODES, "tokens": written}, order="sorted") + b"\n"
 
 
-def render_json(resolved: Iterable[DesignToken]) -> bytes:
-    """Canonical JSON in the shape of the Design Tokens Community Group: nested groups, `$type`, `$value`."""
-    root: dict[str, Any] = {}
-    for token in resolved:
-        *groups, last = token.name.split(".")
-        group = root
-        for segment in groups:
-            group = group.setdefault(segment, {})
-        group[last] = {"$type": token.type, "$value": _build_json_value(token.type, token.value)}
-    return msgspec.json.encode(root, order="sorted") + b"\n"
-
-
-def render_css(resolved: Iterable[DesignToken], mode: Mode) -> bytes:
-    """A style sheet of custom properties; a typography token becomes one property for each of its parts."""
-    lines = [f"  {name}: {value};" for token in resolved for name, value in _build_properties(token)]
-    return "\n".join([":root {", f"  color-scheme: {mode};", *lines, "}", ""]).encode()
+def render_document(tokens: Sequence[DesignToken], format_: str, mode: Mode) -> bytes:
+    """Return the tokens as they are in a mode, in one of FORMATS. The tokens are valid: see `validate_tokens`."""
+    variant = Variant(format=FORMATS[format_], mode=mode)
+    made = render(build_document(tokens), DocumentForm("design-tokens"), variant)
+    if not isinstance(made, Rendered):
+        raise ValueError(f"the renderer does not offer {format_} in {mode}")  # noqa: TRY004 - no argument is at fault
+    return made.content
 
 
 def _list_fonts(type_: str, value: Value) -> object:
@@ -135,7 +132,10 @@ def _resolve_value(tokens: Mapping[str, DesignToken], token: DesignToken, mode: 
 
 
 def _follow(tokens: Mapping[str, DesignToken], mode: Mode, value: Value, type_: str, chain: tuple[str, ...]) -> Value:
-    """The value at the end of the aliases; a loop, since a client may chain more than Python may recurse."""
+    """Return the value at the end of the aliases.
+
+    This is a loop, as a client may chain more than Python can recurse.
+    """
     while isinstance(value, str) and (alias := _ALIAS.fullmatch(value)):
         name = alias[1]
         if name in chain:
@@ -153,45 +153,3 @@ def _checked_leaf(name: str, type_: str, value: Value) -> str:
     if not isinstance(value, str) or _LEAF_PATTERNS[type_].fullmatch(value) is None:
         raise ValueError(f"{name}: not a value of type {type_}: {str(value)[:40]!r}")
     return value
-
-
-def _build_json_value(type_: str, value: Value) -> object:
-    if not isinstance(value, str):
-        return {part: _build_json_value(_PARTS[type_][part], leaf) for part, leaf in value.items()}
-    match type_:
-        case "color":
-            return _build_json_color(value)
-        case "dimension":
-            unit = value.lstrip("-.0123456789")
-            return {"value": _parse_number(value.removesuffix(unit)), "unit": unit}
-        case "fontFamily":
-            return value.split(", ")
-        case _:
-            return _parse_number(value)
-
-
-def _build_json_color(value: str) -> dict[str, object]:
-    channels = [round(channel / 255, 4) for channel in bytes.fromhex(value[1:])]
-    color: dict[str, object] = {
-        "colorSpace": "srgb",
-        "components": channels[:3],
-        "hex": value[:_OPAQUE_HEX_LENGTH],
-    }
-    return color | {"alpha": channels[3]} if len(value) > _OPAQUE_HEX_LENGTH else color
-
-
-def _parse_number(text: str) -> int | float:
-    return float(text) if "." in text else int(text)
-
-
-def _build_properties(token: DesignToken) -> list[tuple[str, str]]:
-    name = "--" + token.name.replace(".", "-")
-    if isinstance(token.value, str):
-        return [(name, token.value)]
-    if token.type == "shadow":
-        return [(name, " ".join(token.value[part] for part in _PARTS["shadow"]))]
-    return [(f"{name}-{_kebab(part)}", value) for part, value in token.value.items()]
-
-
-def _kebab(camel: str) -> str:
-    return re.sub(r"[A-Z]", lambda capital: "-" + capital[0].lower(), camel)

@@ -1,4 +1,4 @@
-"""The example backend's exports: what clients pull, and the gateway keeps for them."""
+"""The example backend's exports, which clients pull and the gateway stores."""
 
 from email.utils import format_datetime
 from typing import Annotated
@@ -8,7 +8,7 @@ from litestar import exceptions as refusals
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from gateway.demo.backend.catalog import may_read_project
-from gateway.demo.backend.design_tokens import MODES, Mode, build_document, render_css, render_json, resolve_tokens
+from gateway.demo.backend.design_tokens import MODES, Mode, build_document, render_document
 from gateway.demo.backend.routing import NamedProject, Owner, SharedCatalog, readable
 from gateway.demo.backend.translations import DEFAULT_LANGUAGES, export_translations
 
@@ -29,10 +29,8 @@ async def export_tokenset(
         raise refusals.ClientException(f"format must be one of: {', '.join(EXPORT_MEDIA_TYPES)}")
     if (known_mode := KNOWN_MODES.get(mode)) is None:
         raise refusals.NotFoundException(f"mode must be one of: {', '.join(MODES)}")
-    resolved = resolve_tokens(catalog.tokens(owner, tokenset_id), known_mode)
-    css = format_ == "css"
     return Response(
-        render_css(resolved, known_mode) if css else render_json(resolved),
+        render_document(catalog.tokens(owner, tokenset_id), format_, known_mode),
         media_type=EXPORT_MEDIA_TYPES[format_],
         headers={"Last-Modified": format_datetime(tokenset.modified_at, usegmt=True)},
     )

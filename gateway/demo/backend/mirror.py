@@ -1,4 +1,4 @@
-"""Two routes that show a request back as it arrived: what a gateway in front of the backend did to it."""
+"""Two routes that show a request as it arrived, and so what a gateway in front of the backend has changed."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ async def show_request(request: Request[Any, Any, State]) -> ReceivedRequest:
 
 @asgi("/echo", copy_scope=False)
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Raw ASGI: Litestar's `Stream` waits for a disconnect with the same `receive` and would lose content."""
+    """Echo the content in plain ASGI, because Litestar's `Stream` also calls `receive` and would lose content."""
     if Request[Any, Any, State](scope).method != HttpMethod.POST:
         raise MethodNotAllowedException(headers={"Allow": "POST"})
     fields = [field for field in scope["headers"] if field[0] in {b"content-type", b"content-length"}]

@@ -1,4 +1,4 @@
-"""What the routes of the example backend share: who asks, what they read, which methods read."""
+"""The shared parts of the example backend's routes: who asks, what they read, which methods read."""
 
 from typing import Annotated, TypeAlias
 
@@ -14,5 +14,5 @@ SharedCatalog: TypeAlias = NamedDependency[Catalog]
 
 
 def readable(path: str) -> route:
-    """A route for GET and HEAD: Litestar's `get` answers HEAD with 405."""
+    """Return a route for GET and HEAD: Litestar's `get` answers HEAD with 405."""
     return route(path, http_method=[HttpMethod.GET, HttpMethod.HEAD])

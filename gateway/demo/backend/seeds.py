@@ -1,4 +1,4 @@
-"""What the example backend starts with: workspaces, projects, and tokensets that share most of their tokens."""
+"""The initial data of the example backend: workspaces, projects, and tokensets that share most of their tokens."""
 
 from datetime import UTC, datetime
 
@@ -48,7 +48,7 @@ _ACCENTS: dict[str, tuple[str, str]] = {
 
 
 def seed_tokens(tokenset: str) -> tuple[DesignToken, ...]:
-    """The tokens an example tokenset starts with; KeyError if there is none of that id."""
+    """Return the initial tokens of an example tokenset. Raise KeyError if no tokenset has that id."""
     roles = {"accent.base": _ACCENTS[tokenset], **_ROLES}
     scales = [DesignToken(name, type_, value) for type_, scale in _SCALES.items() for name, value in scale.items()]
     return (

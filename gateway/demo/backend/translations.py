@@ -40,7 +40,7 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 
 class TranslationEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One text in all languages that have it; `key` is absent where nobody has assigned a name yet."""
+    """One text in all languages that have it; `key` is absent if no name is assigned yet."""
 
     id: str
     status: Status
@@ -57,15 +57,15 @@ class TranslationDocument(msgspec.Struct, frozen=True):
 
 
 def export_translations(project: str, languages: Iterable[str] = DEFAULT_LANGUAGES) -> bytes:
-    """The canonical JSON of a project in `languages`; their order and repetition do not matter.
+    """Return the canonical JSON of a project in `languages`; their order and repetition do not matter.
 
-    KeyError: no such project. ValueError: a language that CLDR does not have, by name.
+    Raise KeyError if there is no such project, and ValueError that names a language which CLDR does not have.
     """
     return _encode_document(project, tuple(sorted(set(languages))))
 
 
 def build_document(project: str, languages: tuple[str, ...]) -> TranslationDocument:
-    """The document of a project; raises as `export_translations`."""
+    """Build the document of a project; raise as `export_translations`."""
     unknown = [language for language in languages if language not in known_languages()]
     if unknown:
         raise ValueError(f"unknown language: {', '.join(unknown)}")
@@ -77,7 +77,7 @@ def build_document(project: str, languages: tuple[str, ...]) -> TranslationDocum
 
 @cache
 def known_languages() -> dict[str, str]:
-    """Every language tag that can be asked for (BCP 47, `pt-BR`), to Babel's name of it (`pt_BR`)."""
+    """Return every available language tag (BCP 47, `pt-BR`), with Babel's name of it (`pt_BR`)."""
     return {identifier.replace("_", "-"): identifier for identifier in sorted(locale_identifiers())}
 
 
@@ -100,8 +100,10 @@ def _build_entry(project: str, kind: Kind, code: str, languages: tuple[str, ...]
 
 @cache
 def _names(kind: Kind, language: str) -> dict[str, str]:
-    """Names by code, in one language; what CLDR has not translated is absent. Copied out of Babel's
-    lazy mapping, which is untyped and resolves aliases at each access."""
+    """Return names by code, in one language; what CLDR has not translated is absent.
+
+    They are copied out of Babel's lazy mapping, which is untyped and resolves aliases at each access.
+    """
     locale = Locale.parse(known_languages()[language])
     match kind:
         case "territory":

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from gateway.adapters.redis import keys
-from gateway.core.admission.decision import Asked, Facts
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest
 from gateway.core.cache.keys import export_key
 from gateway.core.http.messages import RequestHead
 from gateway.core.tokens.records import encode_record
@@ -109,7 +109,7 @@ async def test_a_record_that_cannot_be_read_fails_its_own_request(bench: Bench) 
         asked = [bench.admit(rule_for("GET /export"), record) for record in (bad, good)]
         failure, facts = await asyncio.gather(*asked, return_exceptions=True)
     assert isinstance(failure, msgspec.ValidationError)
-    assert isinstance(facts, Facts)
+    assert isinstance(facts, AdmissionFacts)
     assert facts.is_charged
 
 
@@ -118,7 +118,7 @@ async def test_a_token_is_known_by_its_whole_digest(bench: Bench) -> None:
     record = make_record()
     await bench.tokens.create(record)
     forged = record.digest[:-1] + ("0" if record.digest[-1] != "0" else "1")
-    facts = await bench.admissions.admit(Asked(rule_for("GET /export"), forged))
+    facts = await bench.admissions.admit(AdmissionRequest(rule_for("GET /export"), forged))
     assert None is facts.record
     assert not facts.is_charged
 
@@ -163,7 +163,7 @@ async def test_the_stored_head_comes_with_the_admission_of_its_entitlement_only(
     for record in (mine, other):
         await bench.tokens.create(record)
     await bench.connection.client.hset(keys.export("project", "website", key), "head", b"the head")
-    facts = [await bench.admissions.admit(Asked(rule, record.digest, key)) for record in (mine, other)]
+    facts = [await bench.admissions.admit(AdmissionRequest(rule, record.digest, key)) for record in (mine, other)]
     assert [(b"the head",), ()] == [one.stored_heads for one in facts]
 
 
@@ -173,7 +173,7 @@ async def test_the_script_names_exports_as_the_gateway_does(bench: Bench) -> Non
     record = make_record(plan="open", project="сайт:1")
     await bench.tokens.create(record)
     await bench.connection.client.hset(keys.export("project", "сайт:1", "key"), "head", b"x")
-    facts = await bench.admissions.admit(Asked(rule, record.digest, "key"))
+    facts = await bench.admissions.admit(AdmissionRequest(rule, record.digest, "key"))
     assert (b"x",) == facts.stored_heads
 
 

@@ -7,9 +7,9 @@ from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.exports import ApartHeads
 from tests.adapters.exports import NAME, NOW, STORING, exports
 from tests.support.connections import open_connection
+from tests.support.exchange_harness import NOW as ROOM_NOW
+from tests.support.exchange_harness import ExchangeHarness, cache_status, ok, open_exchange
 from tests.support.processes import free_port
-from tests.support.room import NOW as ROOM_NOW
-from tests.support.room import Room, cache_status, ok, open_room
 
 
 async def test_what_is_stored_is_found_with_its_clock(connection: RedisConnection) -> None:
@@ -32,11 +32,11 @@ async def test_a_redis_that_is_away_has_nothing_and_is_told_once(caplog: pytest.
 
 
 class Apart:
-    """Heads of the room's own store, which an admission does not bring; its clock is another one."""
+    """Heads of the harness's own store, which an admission does not bring; its clock is another one."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, harness: ExchangeHarness) -> None:
         self.asked: list[str] = []
-        self.heads = ApartHeads(room.connection)
+        self.heads = ApartHeads(harness.connection)
         self.heads.now = ROOM_NOW
 
     async def find(self, name: str) -> tuple[int | None, tuple[bytes, ...]]:
@@ -46,24 +46,24 @@ class Apart:
 
 async def test_an_export_is_as_old_as_the_clock_of_its_own_redis_says() -> None:
     """Its admission's clock, which is another server's, makes nothing fresh or stale."""
-    async with open_room(ok(content=b"first"), ok(content=b"second")) as room:
-        apart = Apart(room)
-        room.retrieval._heads = apart
-        assert b"gateway; fwd=uri-miss; stored" == cache_status(await room.ask("GET /export"))
-        room.admissions.now = ROOM_NOW + 3_600_000
-        assert b"gateway; hit; ttl=60" == cache_status(await room.ask("GET /export"))
-        room.admissions.now = ROOM_NOW - 3_600_000
-        apart.heads.now = room.fetches.now = room.exports.now = ROOM_NOW + 61_000
-        answer = await room.ask("GET /export")
+    async with open_exchange(ok(content=b"first"), ok(content=b"second")) as harness:
+        apart = Apart(harness)
+        harness.export_cache._heads = apart
+        assert b"gateway; fwd=uri-miss; stored" == cache_status(await harness.ask("GET /export"))
+        harness.admissions.now = ROOM_NOW + 3_600_000
+        assert b"gateway; hit; ttl=60" == cache_status(await harness.ask("GET /export"))
+        harness.admissions.now = ROOM_NOW - 3_600_000
+        apart.heads.now = harness.fetches.now = harness.exports.now = ROOM_NOW + 61_000
+        answer = await harness.ask("GET /export")
         assert b"second" == answer.content
 
 
 async def test_nothing_is_looked_for_in_vain() -> None:
     """Nothing for who may not pass, and once for who may."""
-    async with open_room(ok()) as room:
-        apart = Apart(room)
-        room.retrieval._heads = apart
-        assert 401 == (await room.ask("GET /export", text=None)).head.status
+    async with open_exchange(ok()) as harness:
+        apart = Apart(harness)
+        harness.export_cache._heads = apart
+        assert 401 == (await harness.ask("GET /export", text=None)).head.status
         assert [] == apart.asked
-        await room.ask("GET /export")
+        await harness.ask("GET /export")
         assert 1 == len(apart.asked)

@@ -8,17 +8,17 @@ import pytest
 
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.errors import StoreUnavailable
 from tests.support.policies import make_record, rule_for
 
 TIMEOUT_SECONDS = 0.25
-ASKED = Asked(rule_for("GET /export"), make_record().digest)
+ASKED = AdmissionRequest(rule_for("GET /export"), make_record().digest)
 NOBODY = [0, [b"", 0, 0, b"", b""]]
 """What the script answers for a token that is not there."""
 
 
-class SlowLine:
+class SlowRunner:
     """Answers a call only when it is told to."""
 
     def __init__(self) -> None:
@@ -39,16 +39,16 @@ async def test_waiting_for_the_call_before_is_part_of_the_bound(monkeypatch: pyt
     real_time, passed = loop.time, 0.0
     monkeypatch.setattr(loop, "time", lambda: real_time() + passed)
     connection = RedisConnection(open_client(EMBEDDED, TIMEOUT_SECONDS), TIMEOUT_SECONDS)
-    admissions, line = RedisAdmissions(connection), SlowLine()
-    monkeypatch.setattr(admissions, "_line", line)
+    admissions, runner = RedisAdmissions(connection), SlowRunner()
+    monkeypatch.setattr(admissions, "_runner", runner)
     first = admissions.admit(ASKED)
     await turn()
     second = admissions.admit(ASKED)
     await turn()
     passed = 0.2
-    line.calls[0](NOBODY)
+    runner.calls[0](NOBODY)
     await turn()
-    assert 2 == len(line.calls)
+    assert 2 == len(runner.calls)
     assert (await first).record is None
     assert not second.done()
     passed = 0.26
@@ -56,10 +56,10 @@ async def test_waiting_for_the_call_before_is_part_of_the_bound(monkeypatch: pyt
     assert second.done()
     with pytest.raises(StoreUnavailable, match=r"within 0\.25 s"):
         await second
-    line.calls[1](NOBODY)
+    runner.calls[1](NOBODY)
     await turn()
     third = admissions.admit(ASKED)
     await turn()
-    line.calls[2](NOBODY)
+    runner.calls[2](NOBODY)
     assert (await third).record is None
     await connection.close()

@@ -80,8 +80,8 @@ async def test_each_gives_back_to_its_own_count(bench: Bench, old: str, new: str
     assert first.is_charged
     assert second.is_charged
     assert not (await bench.admit(before, RECORD)).is_charged
-    await bench.give_back(before, first, 2)
-    await bench.give_back(after, second, 1)
+    await bench.refund(before, first, 2)
+    await bench.refund(after, second, 1)
     ones = [rule_with([make_quota(one, LIMIT, WINDOW)]) for one in (old, new)]
     admitted = [(await bench.admit(ones[number % 2], RECORD)).is_charged for number in range(6)]
     assert [True] * 3 + [False] * 3 == admitted, "as 1 and 2 of 6 units were left charged"

@@ -10,10 +10,10 @@ import pytest
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import URL_OPTIONS, RedisConnection, open_client
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 from tests.adapters.raw_backend import on_both_loops
-from tests.support.connections import open_connection
+from tests.support.connections import open_connection, until_closed
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer, free_port
 
@@ -35,12 +35,6 @@ async def connection(own_redis: RedisServer) -> AsyncIterator[RedisConnection]:
     """A connection to it that gives up soon."""
     async with open_connection(own_redis.url, TIMEOUT_SECONDS) as connection:
         yield connection
-
-
-async def until_closed(connection: RedisConnection) -> None:
-    """Returns when the probe has found Redis again."""
-    async with asyncio.timeout(10):
-        await connection.until_closed()
 
 
 async def test_an_absent_redis_is_said_at_once() -> None:
@@ -65,10 +59,10 @@ async def test_a_silent_redis_is_given_up_in_bounded_time_and_found_again(
     admissions, record = RedisAdmissions(connection), make_record(plan="open")
     await RedisTokens(connection).create(record)
     if has_asked:
-        await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+        await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
     own_redis.send(signal.SIGSTOP)
     answers = await asyncio.gather(
-        *(admissions.admit(Asked(rule_for("GET /export"), record.digest)) for _ in range(20)),
+        *(admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest)) for _ in range(20)),
         return_exceptions=True,
     )
     assert {StoreUnavailable} == {type(answer) for answer in answers}
@@ -77,7 +71,7 @@ async def test_a_silent_redis_is_given_up_in_bounded_time_and_found_again(
         await connection.run(lambda client: client.ping())
     own_redis.send(signal.SIGCONT)
     await until_closed(connection)
-    facts = await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+    facts = await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
     assert facts.is_charged
 
 
@@ -92,7 +86,7 @@ async def test_a_worker_that_was_held_up_itself_does_not_take_redis_for_silent(o
         for pauses, turns in moments:
             for _ in range(pauses):  # the time of the admission before may be looked at in the meantime
                 await asyncio.sleep(0)
-            admitted = admissions.admit(Asked(rule_for("GET /export"), record.digest))
+            admitted = admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
             for _ in range(turns):  # the request is under way, wherever the work comes in between
                 await asyncio.sleep(0)
             held_until = loop.time() + TIMEOUT_SECONDS + 0.05
@@ -108,14 +102,14 @@ async def test_a_restarted_redis_is_given_its_scripts_again(
     """After a restart the script is unknown there: the next admission sends it and is answered."""
     admissions, record = RedisAdmissions(connection), make_record(plan="open")
     await RedisTokens(connection).create(record)
-    await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+    await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
     own_redis.stop()
     again = RedisServer(redis_executable, tmp_path, own_redis.port)
     try:
         with pytest.raises(StoreUnavailable, match="has lost its data"):
-            await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+            await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
         await RedisTokens(connection).create(record)
-        facts = await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+        facts = await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
         assert facts.is_charged
     finally:
         again.stop()
@@ -125,9 +119,9 @@ async def test_forgotten_scripts_are_sent_again(connection: RedisConnection) -> 
     """SCRIPT FLUSH costs one more trip and no request."""
     admissions, record = RedisAdmissions(connection), make_record(plan="open")
     await RedisTokens(connection).create(record)
-    await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+    await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
     await connection.client.script_flush()
-    facts = await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+    facts = await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
     assert facts.is_charged
 
 
@@ -139,10 +133,10 @@ async def test_a_redis_that_cannot_persist_is_unavailable_but_not_away(
     admissions, record = RedisAdmissions(connection), make_record()
     await RedisTokens(connection).create(record)
     if has_asked:
-        await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+        await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
     await connection.client.config_set("min-replicas-to-write", 1)
     with pytest.raises(StoreUnavailable, match="refused"):
-        await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+        await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
     assert not connection.is_circuit_open
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.core.admission.decision import Allow, Asked, decide
+from gateway.core.admission.decision import AdmissionRequest, Authorized, decide
 from gateway.core.tokens.owners import OwnerRecord, OwnerStatus, standing_in
 from gateway.core.tokens.text import token_id
 from tests.adapters.bench import START, Bench, open_bench
@@ -67,11 +67,11 @@ async def test_the_script_charges_exactly_what_the_decision_allows(
                 await bench.tokens.revoke(token_id(record.digest))
         if owner is not None:
             assert await bench.tokens.owners.replace("small", "ada", None, owner)
-        asked = [Asked(rule, record.digest, project=request[1]) for record in made]
+        asked = [AdmissionRequest(rule, record.digest, project=request[1]) for record in made]
         for record, facts in zip(made, await asyncio.gather(*map(bench.admissions.admit, asked)), strict=True):
-            assert facts.is_charged == isinstance(decide(rule, facts), Allow)
+            assert facts.is_charged == isinstance(decide(facts), Authorized)
             if owner is not None and record.owner == "ada" and facts.record is not None and not facts.is_revoked:
-                assert standing_in(owner, request[1] or record.project) == facts.kin.owner
+                assert standing_in(owner, request[1] or record.project) == facts.restrictions.owner
 
 
 async def test_every_side_bounds_a_token_in_the_script_as_in_the_decision(bench: Bench) -> None:
@@ -98,9 +98,9 @@ async def test_every_side_bounds_a_token_in_the_script_as_in_the_decision(bench:
                 await bench.tokens.create(record)
                 named = [about for own, about in projects if own == project]
                 for rule in map(rule_for, ("GET /export", "POST /any", "GET /projects/website/content")):
-                    asked += [Asked(rule, record.digest, project=about) for about in named]
+                    asked += [AdmissionRequest(rule, record.digest, project=about) for about in named]
     for one, facts in zip(asked, await asyncio.gather(*map(bench.admissions.admit, asked)), strict=True):
-        is_allowed = isinstance(decide(one.rule, facts), Allow)
+        is_allowed = isinstance(decide(facts), Authorized)
         assert is_allowed == facts.is_charged, (facts, one.rule.pattern.text)
         allowed += is_allowed
     assert 0 < allowed < len(asked) / 2

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.exports import MAXIMUM_VARIANTS
-from gateway.core.cache.fetch import Lead
+from gateway.core.cache.fetch import Leader
 from gateway.core.errors import StoreUnavailable
 from tests.adapters.exports import LONG, NAME, NOW, STORING, exports, in_pieces, stored_heads
 from tests.support.connections import open_connection
@@ -95,7 +95,7 @@ async def test_storing_ends_the_lease_of_its_fetch(connection: RedisConnection) 
     store, lease = exports(connection), keys.fetch(NAME, "s")
     for holder, left in (("another", 1), ("me", 0)):
         await connection.client.set(lease, holder)
-        await store.write(replace(STORING, lead=Lead(lease, "me", NOW)))
+        await store.write(replace(STORING, leader=Leader(lease, "me", NOW)))
         assert left == await connection.client.exists(lease)
 
 
@@ -137,9 +137,9 @@ async def test_a_redis_that_fills_up_during_a_fetch_stores_nothing_and_ends_the_
     """The lease that ends first is a write like others: it opens no way past the limit, for a head or for content."""
     async with open_connection(own_redis.url) as connection:
         store, lease = in_pieces(connection), keys.fetch(NAME, "s")
-        it = replace(STORING, content=content, raw_head=b"%013d new" % NOW, lead=Lead(lease, "me", NOW))
+        it = replace(STORING, content=content, raw_head=b"%013d new" % NOW, leader=Leader(lease, "me", NOW))
         if is_there:
-            await store.write(replace(it, raw_head=STORING.raw_head, lead=None))
+            await store.write(replace(it, raw_head=STORING.raw_head, leader=None))
         await connection.client.set(lease, "me")
         await connection.client.config_set("maxmemory", "1")
         assert "refused" == await store.write(it)

@@ -9,9 +9,10 @@ import pytest
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection, open_client
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.errors import StoreUnavailable
 from gateway.core.tokens.text import token_id
+from tests.support.connections import until_closed
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer
 from tests.support.relay import Relay
@@ -46,19 +47,18 @@ async def test_a_demoted_master_decides_nothing(own_redis: RedisServer, other_re
             for tokens in (RedisTokens(connection), RedisTokens(there)):
                 await tokens.create(record)
             for _ in range(2):
-                assert (await admissions.admit(Asked(rule, record.digest))).is_charged
+                assert (await admissions.admit(AdmissionRequest(rule, record.digest))).is_charged
         await connection.client.replicaof("127.0.0.1", "1")
         for record in RECORDS:
             await RedisTokens(there).revoke(token_id(record.digest))
         for record in RECORDS:
             with pytest.raises(StoreUnavailable):
-                await admissions.admit(Asked(rule, record.digest))
+                await admissions.admit(AdmissionRequest(rule, record.digest))
         assert connection.is_circuit_open
         relay.lead_to(other_redis.port)
-        async with asyncio.timeout(10):
-            await connection.until_closed()
+        await until_closed(connection)
         for record in RECORDS:
-            assert (await admissions.admit(Asked(rule, record.digest))).is_revoked
+            assert (await admissions.admit(AdmissionRequest(rule, record.digest))).is_revoked
         await connection.close()
         await there.close()
 
@@ -71,12 +71,12 @@ async def test_a_server_that_becomes_a_master_again_is_used_again(own_redis: Red
     async with asyncio.timeout(20):
         await connection.client.replicaof("127.0.0.1", "1")
         with pytest.raises(StoreUnavailable):
-            await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+            await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(connection.until_closed()), 0.5)
+            await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(until_closed(connection))), 0.5)
         operator = open_client(own_redis.url, TIMEOUT_SECONDS)
         await operator.replicaof("NO", "ONE")
         await operator.aclose()
-        await connection.until_closed()
-    assert (await admissions.admit(Asked(rule_for("GET /export"), record.digest))).is_charged
+        await until_closed(connection)
+    assert (await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))).is_charged
     await connection.close()

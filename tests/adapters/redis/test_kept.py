@@ -11,7 +11,7 @@ from gateway.core.errors import NotKept
 from tests.support.connections import open_connection
 from tests.support.processes import RedisServer
 from tests.support.redis_keys import ALL_BUT_MARKER
-from tests.support.telling_redis import telling
+from tests.support.scripted_redis import scripted_redis
 
 SINCE = (7, 2)
 
@@ -19,7 +19,7 @@ SINCE = (7, 2)
 @pytest.mark.redis
 async def test_the_disk_is_waited_for_on_the_connection_of_a_write(own_redis: RedisServer) -> None:
     """WAITAOF waits for writes of its own connection: one that has written nothing is told at once that all is well."""
-    with telling(own_redis.port) as told:
+    with scripted_redis(own_redis.port) as told:
         async with open_connection(told.url) as connection:
             await RedisTokens(connection).keep()
             assert [] == await connection.client.keys(ALL_BUT_MARKER)
@@ -32,7 +32,7 @@ async def test_the_disk_is_waited_for_on_the_connection_of_a_write(own_redis: Re
 @pytest.mark.redis
 async def test_a_disk_that_is_late_is_told(own_redis: RedisServer) -> None:
     """It is done and in effect, it may be undone, and repeating it waits again."""
-    with telling(own_redis.port) as told:
+    with scripted_redis(own_redis.port) as told:
         told.answer = (0, 0)
         async with open_connection(told.url) as connection:
             with pytest.raises(NotKept, match=r"done and in effect.*within 3 s.*again"):
@@ -53,7 +53,7 @@ async def test_a_disk_that_is_late_is_told(own_redis: RedisServer) -> None:
 )
 async def test_a_redis_that_cannot_tell_is_not_waited_for(own_redis: RedisServer, refusal: str) -> None:
     """Before 7.2, without an append-only file, without the permission: what it promises is said by others."""
-    with telling(own_redis.port) as told:
+    with scripted_redis(own_redis.port) as told:
         told.answer = refusal
         async with open_connection(told.url) as connection:
             await RedisTokens(connection).keep()
@@ -65,7 +65,7 @@ async def test_a_redis_that_leaves_the_disk_to_the_system_is_not_waited_for(own_
     """`appendfsync no`: it would never come, and each revocation would take all of the time."""
     with redis.Redis.from_url(own_redis.url) as client:
         client.config_set("appendfsync", "no")
-    with telling(own_redis.port) as told:
+    with scripted_redis(own_redis.port) as told:
         async with open_connection(told.url) as connection:
             await RedisTokens(connection).keep()
     assert [] == told.waits

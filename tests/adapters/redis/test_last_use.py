@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.adapters.redis import keys
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.quotas.model import Quota
 from gateway.core.tokens.records import LAST_USE_WIDTH
 from gateway.core.tokens.text import token_id
@@ -45,7 +45,7 @@ async def test_a_use_is_noted_whatever_becomes_of_the_request(
     await bench.tokens.create(record)
     counters = keys.quotas("token", "small", record.lineage)
     await bench.connection.client.hset(counters, Quota("minute", 5, 60).counter, f"{START + 1}:{used}")
-    facts = await bench.admissions.admit(Asked(rule_for(request_line), record.digest, project=project))
+    facts = await bench.admissions.admit(AdmissionRequest(rule_for(request_line), record.digest, project=project))
     noted = replace(record, last_use=START // 1000)
     assert not facts.is_charged
     assert noted == await bench.tokens.find(token_id(record.digest))

@@ -7,14 +7,14 @@ from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.readiness import RedisReadiness
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.errors import StoreUnavailable
 from tests.support.connections import open_connection
 from tests.support.policies import make_record, rule_for
 
 
 async def is_known(connection: RedisConnection, text: str) -> bool:
-    facts = await RedisAdmissions(connection).admit(Asked(rule_for("GET /export"), make_record(text).digest))
+    facts = await RedisAdmissions(connection).admit(AdmissionRequest(rule_for("GET /export"), make_record(text).digest))
     return facts.record is not None
 
 
@@ -33,7 +33,7 @@ async def test_a_token_of_an_emptied_store_does_not_stop_public_rules(store_url:
     """Who asks for no token is served: nothing was lost that decides on it."""
     async with open_connection(store_url) as connection:
         await connection.client.flushall()
-        facts = await RedisAdmissions(connection).admit(Asked(rule_for("GET /published"), ""))
+        facts = await RedisAdmissions(connection).admit(AdmissionRequest(rule_for("GET /published"), ""))
         assert facts.is_charged
 
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked, Deny, decide
+from gateway.core.admission.decision import AdmissionRequest, Refused, decide
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.loading import load_policies
 from gateway.core.policies.model import Rule
@@ -27,10 +27,10 @@ def of_ada(text: str, **changes: object) -> TokenRecord:
 
 async def ask(connection: RedisConnection, record: TokenRecord, rule: Rule) -> tuple[Reason | None, str, list[int]]:
     """The reason of a refusal, the plan that counts, and the limits of the quotas that were charged or not."""
-    facts = await RedisAdmissions(connection).admit(Asked(rule, record.digest))
-    verdict = decide(rule, facts)
+    facts = await RedisAdmissions(connection).admit(AdmissionRequest(rule, record.digest))
+    verdict = decide(facts)
     assert facts.record is not None
-    reason = verdict.reason if isinstance(verdict, Deny) else None
+    reason = verdict.reason if isinstance(verdict, Refused) else None
     return reason, facts.record.plan, [window.quota.limit for window in facts.windows]
 
 
@@ -95,14 +95,14 @@ async def test_what_is_looked_at_without_a_charge_has_the_plan_too(connection: R
     tokens, record = RedisTokens(connection), of_ada("sml_a", plan="open")
     await tokens.create(record)
     await tokens.owners.replace("small", "ada", None, replace(ADA, plan="free"))
-    standing = await tokens.standing(record.identity, WRITE, "")
-    assert standing is not None
-    assert ("free", [2, 5]) == (standing.record.plan, [window.quota.limit for window in standing.windows])
-    (facts,) = await tokens.find_facts([Asked(WRITE, record.digest)])
-    verdict = decide(WRITE, facts)
-    assert isinstance(verdict, Deny)
+    inspection = await tokens.inspect(record.identity, WRITE, "")
+    assert inspection is not None
+    assert ("free", [2, 5]) == (inspection.record.plan, [window.quota.limit for window in inspection.windows])
+    (facts,) = await tokens.find_facts([AdmissionRequest(WRITE, record.digest)])
+    verdict = decide(facts)
+    assert isinstance(verdict, Refused)
     assert Reason.INSUFFICIENT_PLAN is verdict.reason
-    unruled = await tokens.standing(record.identity, None, "")
+    unruled = await tokens.inspect(record.identity, None, "")
     assert unruled is not None
     assert "free" == unruled.record.plan
 

@@ -14,7 +14,7 @@ from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import RedisOwners, RedisTokens
-from gateway.core.admission.decision import Asked, Deny, decide
+from gateway.core.admission.decision import AdmissionRequest, Refused, decide
 from gateway.core.http.reasons import Reason
 from gateway.core.tokens.owners import OwnerRecord, OwnerStanding, OwnerStatus
 from gateway.core.tokens.records import TokenRecord
@@ -32,8 +32,8 @@ def of_ada(text: str, **changes: object) -> TokenRecord:
 
 
 async def reason_for(admissions: RedisAdmissions, record: TokenRecord, project: str = "") -> Reason | None:
-    verdict = decide(EXPORT, await admissions.admit(Asked(EXPORT, record.digest, project=project)))
-    return verdict.reason if isinstance(verdict, Deny) else None
+    verdict = decide(await admissions.admit(AdmissionRequest(EXPORT, record.digest, project=project)))
+    return verdict.reason if isinstance(verdict, Refused) else None
 
 
 async def test_an_owner_is_stored_once_and_changed_by_version(connection: RedisConnection) -> None:
@@ -136,8 +136,8 @@ async def test_an_owner_of_many_projects_is_read_back(connection: RedisConnectio
     await tokens.owners.replace("small", "ada", None, many)
     assert many == await tokens.owners.find("small", "ada")
     for one in (record, *others):
-        facts = await admissions.admit(Asked(EXPORT, one.digest, project="last"))
-        assert OwnerStanding("active", "write") == facts.kin.owner
+        facts = await admissions.admit(AdmissionRequest(EXPORT, one.digest, project="last"))
+        assert OwnerStanding("active", "write") == facts.restrictions.owner
 
 
 class InTurns:

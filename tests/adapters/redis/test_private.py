@@ -11,9 +11,9 @@ from gateway.adapters.redis import script_connection
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis.private import TRIED_WITH, NetworkConnection, take_over
-from gateway.adapters.redis.script_connection import Line
+from gateway.adapters.redis.script_connection import DirectConnection
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from tests.support.policies import make_record, rule_for
 
 TIMEOUT_SECONDS = 5.0
@@ -23,10 +23,10 @@ TIMEOUT_SECONDS = 5.0
 async def test_the_installed_redis_py_can_be_taken_over(redis_url: str) -> None:
     """The transport of a connection is where `take_over` looks for it, in this version of redis-py too."""
     client = open_client(redis_url, TIMEOUT_SECONDS)
-    line = await Line.open(client, TIMEOUT_SECONDS)
+    direct = await DirectConnection.open(client, TIMEOUT_SECONDS)
     tried = f"redis-py {redis.__version__} keeps its transport elsewhere; tried with {', '.join(TRIED_WITH)}"
-    assert line is not None, tried
-    await line.give_back()
+    assert direct is not None, tried
+    await direct.return_to_pool()
     await client.aclose()
 
 
@@ -86,7 +86,7 @@ async def test_admissions_go_through_redis_py_if_nothing_can_be_taken_over(
     await RedisTokens(connection).create(record)
     admissions = RedisAdmissions(connection)
     for _ in range(5):
-        facts = await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+        facts = await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
         assert facts.is_charged
     assert not connection.is_circuit_open
     assert len(await connection.client.client_list()) <= 2

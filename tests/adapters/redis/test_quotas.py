@@ -13,10 +13,10 @@ from gateway.adapters.redis import keys
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.policies.compile_rules import allot
 from gateway.core.policies.model import Rule
-from gateway.core.policies.script_terms import encode_terms
+from gateway.core.policies.script_rules import encode_script_rule
 from gateway.core.quotas.algorithms import State
 from gateway.core.quotas.charging import charge
 from gateway.core.quotas.costs import Cost
@@ -45,7 +45,7 @@ class Bench:
     async def charge(self, rule: Rule, after: int = 0) -> bool:
         assert self.admissions.now is not None
         self.admissions.now += after
-        return (await self.admissions.admit(Asked(rule, RECORD.digest))).is_charged
+        return (await self.admissions.admit(AdmissionRequest(rule, RECORD.digest))).is_charged
 
     async def entries(self, quota: Quota) -> list[bytes | str]:
         return await self.client.lrange(log_of(quota), 0, -1)
@@ -86,7 +86,7 @@ def rule_with(quotas: Sequence[Quota], cost: int = 1) -> Rule:
         has_leases=any(quota.is_concurrency for quota in quotas),
         counts_addresses=any(quota.per == "address" for quota in quotas),
     )
-    return msgspec.structs.replace(changed, terms=encode_terms(changed))
+    return msgspec.structs.replace(changed, script_rule=encode_script_rule(changed))
 
 
 def log_of(quota: Quota) -> str:
@@ -122,7 +122,7 @@ async def test_the_script_and_core_charge_alike(store_url: str, played: tuple[li
         now = START
         for gap, cost in steps:
             now = bench.admissions.now = now + gap
-            facts = await bench.admissions.admit(Asked(rule_with(quotas, cost), RECORD.digest))
+            facts = await bench.admissions.admit(AdmissionRequest(rule_with(quotas, cost), RECORD.digest))
             expected = charge(quotas, states, cost, now)
             states = expected.states
             assert expected.is_charged == facts.is_charged
@@ -148,7 +148,7 @@ async def test_the_limit_holds_on_redis_own_clock(benches: list[Bench], algorith
     for bench in benches:
         bench.admissions.now = None
     rule = rule_with([make_quota(algorithm, 51, 10**9)])
-    asked = [benches[n % 8].admissions.admit(Asked(rule, RECORD.digest)) for n in range(192)]
+    asked = [benches[n % 8].admissions.admit(AdmissionRequest(rule, RECORD.digest)) for n in range(192)]
     assert 51 == sum(facts.is_charged for facts in await asyncio.gather(*asked))
 
 

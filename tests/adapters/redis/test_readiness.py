@@ -14,7 +14,7 @@ from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection, open_client
 from gateway.adapters.redis.readiness import COMMANDS, COMMANDS_OF_SOME, RedisReadiness
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.errors import StoreUnavailable
 from gateway.core.tokens.text import token_id
 from tests.support.policies import make_record, rule_for
@@ -62,9 +62,9 @@ async def test_a_full_redis_admits_revokes_and_is_ready(own_redis: RedisServer) 
         await tokens.create(record)
         await connection.client.config_set("maxmemory", 1)
         assert {} == (await RedisReadiness(connection).check()).failures
-        assert (await admissions.admit(Asked(rule_for("GET /export"), record.digest))).is_charged
+        assert (await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))).is_charged
         await tokens.revoke(token_id(record.digest))
-        assert (await admissions.admit(Asked(rule_for("GET /export"), record.digest))).is_revoked
+        assert (await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))).is_revoked
 
 
 @pytest.mark.redis
@@ -139,9 +139,9 @@ async def test_a_refused_script_is_logged_as_it_begins_and_ends_and_counted(
             await connection.client.config_set("min-replicas-to-write", int(refused))
             if refused:
                 with pytest.raises(StoreUnavailable):
-                    await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+                    await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
             else:
-                await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+                await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
             await connection.run(lambda client: client.ping())
     said = [record.message for record in caplog.records if record.name == "gateway.adapters.redis.connection"]
     assert 2 == len(said), said
@@ -180,7 +180,9 @@ async def test_a_user_that_lacks_commands_is_told_at_the_start_which(
             assert {} == (await RedisReadiness(limited).check()).failures
             record = make_record()
             await RedisTokens(limited).create(record)
-            assert (await RedisAdmissions(limited).admit(Asked(rule_for("GET /export"), record.digest))).is_charged
+            assert (
+                await RedisAdmissions(limited).admit(AdmissionRequest(rule_for("GET /export"), record.digest))
+            ).is_charged
             await RedisTokens(limited).revoke(token_id(record.digest))
         await connection.client.execute_command("ACL SETUSER", "gateway", "-sadd", "-xadd")  # type: ignore[no-untyped-call]  # redis-py's
     async with connected(own_redis.url.replace("//", "//gateway:any@")) as limited:

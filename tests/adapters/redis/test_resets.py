@@ -14,10 +14,10 @@ import pytest
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.errors import StoreUnavailable
 from tests.adapters.raw_backend import on_both_loops
-from tests.support.connections import open_connection
+from tests.support.connections import open_connection, until_closed
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer
 from tests.support.relay import Relay
@@ -42,7 +42,7 @@ async def connected(relay: Relay, timeout_seconds: float) -> AsyncIterator[tuple
 
 
 async def admit(admissions: RedisAdmissions) -> None:
-    facts = await admissions.admit(Asked(rule_for("GET /export"), RECORD.digest))
+    facts = await admissions.admit(AdmissionRequest(rule_for("GET /export"), RECORD.digest))
     assert facts.is_charged
 
 
@@ -56,8 +56,7 @@ async def test_a_reset_before_the_first_probe_does_not_end_the_probing(own_redis
         assert connection.is_circuit_open
         relay.reset()
         own_redis.send(signal.SIGCONT)
-        async with asyncio.timeout(10):
-            await connection.until_closed()
+        await until_closed(connection)
         assert not connection.is_circuit_open
         await admit(admissions)
 
@@ -90,6 +89,6 @@ async def test_the_probe_survives_whatever_a_library_raises() -> None:
     connection = RedisConnection(Client(), TIMEOUT_SECONDS)  # type: ignore[arg-type]  # only its probes are asked for
     connection.open_circuit(TimeoutError())
     async with asyncio.timeout(10):
-        await connection.until_closed()
+        await until_closed(connection)
     assert [] == raised
     assert not connection.is_circuit_open

@@ -11,7 +11,7 @@ from gateway.adapters.redis import tokens as redis_tokens
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.tokens import RedisTokens
-from gateway.core.admission.decision import Asked
+from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.errors import ChangeRefused
 from gateway.core.tokens.audit import Action, Actor, AuditEntry
 from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
@@ -85,7 +85,7 @@ async def use(tokens: RedisTokens, record: TokenRecord) -> int:
     assert found is not None
     admissions = RedisAdmissions(tokens._connection)
     admissions.now = ((found.last_use or USED) + 600) * 1000
-    await admissions.admit(Asked(rule_for("GET /export"), record.digest))
+    await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))
     return admissions.now // 1000
 
 

@@ -44,7 +44,7 @@ async def test_the_settling_script_refuses_it(bench: Bench, made_up: Quota, capl
     facts = await bench.admit(rule, RECORDS[0])
     (window,) = facts.windows
     unknown = msgspec.structs.replace(window, quota=made_up)
-    await bench.give_back(rule, msgspec.structs.replace(facts, windows=(unknown,)), 3)
+    await bench.refund(rule, msgspec.structs.replace(facts, windows=(unknown,)), 3)
     assert f"unknown quota algorithm {MADE_UP}" in caplog.text
     (window,) = (await bench.admit(rule, RECORDS[0])).windows
     assert 6 == window.used

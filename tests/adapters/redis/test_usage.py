@@ -12,16 +12,15 @@ import pytest
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis import usage as redis_usage
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection
-from gateway.adapters.redis.usage import KEEP_SECONDS, MAXIMUM_BUSIEST, RedisCounting, RedisUsage
-from gateway.core.admission.decision import Facts
-from gateway.core.admission.outcomes import Authorized, Refused
+from gateway.adapters.redis.usage import KEEP_SECONDS, MAXIMUM_BUSIEST, RedisUsage, RedisUsageCounter
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused
 from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.text import token_id
-from gateway.core.usage import DAY_SECONDS, HOUR_SECONDS, BusyToken, Counted, UsagePoint
-from tests.support.connections import open_connection
+from gateway.core.usage import DAY_SECONDS, HOUR_SECONDS, BusyToken, UsageLabels, UsagePoint
+from tests.support.connections import open_connection, until_closed
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer, free_port
 from tests.support.redis_keys import ALL_BUT_MARKER
@@ -30,7 +29,7 @@ NOON = 1_800_014_400
 RECORDS = [make_record(f"sml_{number}") for number in range(300)]
 IDS = [token_id(record.digest) for record in RECORDS]
 RULE = rule_for("GET /export")
-HIT = Counted("small", "", "2xx", "hit")
+HIT = UsageLabels("small", "", "2xx", "hit")
 
 
 class Bench:
@@ -41,16 +40,18 @@ class Bench:
         self.client = connection.client
         self.now = NOON
         self.events: Counter[str] = Counter()
-        self.workers = [RedisCounting(self.connection, self.events if not n else {}, lambda: self.now) for n in (0, 1)]
+        self.workers = [
+            RedisUsageCounter(self.connection, self.events if not n else {}, lambda: self.now) for n in (0, 1)
+        ]
         self.usage = RedisUsage(self.connection, lambda: self.now)
 
     def pass_one(self, record: TokenRecord = RECORDS[0], worker: int = 0) -> None:
-        facts = Facts(0, record, False, True, (), ())
+        facts = AdmissionFacts(AdmissionRequest(RULE), 0, record, False, True, (), ())
         head = ResponseHead(200, [(b"cache-status", b"gateway; hit; ttl=7")])
-        self.workers[worker].note(Authorized(RULE, record, facts), head)
+        self.workers[worker].count_request(Authorized(RULE, facts), head)
 
     def refuse_one(self, reason: Reason, status: int) -> None:
-        self.workers[0].note(Refused(reason, RULE), ResponseHead(status, []))
+        self.workers[0].count_request(Refused(reason, RULE), ResponseHead(status, []))
 
     async def flush(self) -> None:
         for worker in self.workers:
@@ -80,7 +81,7 @@ async def test_what_two_workers_count_adds_up(bench: Bench) -> None:
     bench.refuse_one(Reason.UNKNOWN_TOKEN, 401)
     await bench.flush()
     await bench.flush()
-    counts = {HIT: 8, Counted("small", "unknown_token", "4xx", ""): 1}
+    counts = {HIT: 8, UsageLabels("small", "unknown_token", "4xx", ""): 1}
     policy = await bench.usage.policy_usage("small", 2)
     assert counts == policy.counts
     assert (UsagePoint(NOON - HOUR_SECONDS, 0), UsagePoint(NOON, 9)) == policy.hours
@@ -151,7 +152,7 @@ async def test_events_are_counted_as_far_as_they_are_new(bench: Bench) -> None:
     await bench.flush()
     bench.events["store-refused"] += 1
     bench.events["hit"] += 4
-    other = RedisCounting(bench.connection, {"hit": 1}, lambda: NOON)
+    other = RedisUsageCounter(bench.connection, {"hit": 1}, lambda: NOON)
     await other.flush()
     await bench.flush()
     assert {"store-refused": 3, "hit": 5} == (await bench.usage.totals()).events
@@ -170,11 +171,11 @@ async def test_nothing_is_lost_while_redis_is_away(redis_executable: str, tmp_pa
         await bench.flush()
         server = RedisServer(redis_executable, tmp_path, port)
         try:
-            await bench.connection.until_closed()
+            await until_closed(bench.connection)
             await bench.flush()
             await bench.flush()
             assert [1, 1] == [point.requests for point in await bench.usage.token_usage(IDS[0], 2)]
-            counts = {HIT: 2, Counted("small", "store_unavailable", "5xx", ""): 1}
+            counts = {HIT: 2, UsageLabels("small", "store_unavailable", "5xx", ""): 1}
             assert (
                 counts == (await bench.usage.totals()).requests == (await bench.usage.policy_usage("small", 2)).counts
             )
@@ -204,7 +205,7 @@ async def test_what_is_kept_while_redis_is_away_is_bounded(bench: Bench, monkeyp
     """Tokens beyond the bound are not counted, policies are, and how many are missing is counted itself."""
     monkeypatch.setattr(redis_usage, "MAXIMUM_KEPT", 10)
     async with open_connection(f"redis://127.0.0.1:{free_port()}/0") as away:
-        counting = RedisCounting(away, {}, lambda: NOON)
+        counting = RedisUsageCounter(away, {}, lambda: NOON)
         bench.workers[0] = counting
         for record in RECORDS[:20]:
             bench.pass_one(record)

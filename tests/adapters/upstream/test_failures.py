@@ -224,15 +224,15 @@ def test_a_failure_is_said_as_it_begins_and_as_it_ends(caplog: pytest.LogCapture
     caplog.set_level(logging.WARNING)
     log = FailureLog("http://a", ManualClock())
     for _ in range(3):
-        log.note(UpstreamUnreachable("no connection", cause=Cause.REFUSED))
-    log.note(UpstreamTimeout("the backend was silent for 30 s"))
+        log.record_failure(UpstreamUnreachable("no connection", cause=Cause.REFUSED))
+    log.record_failure(UpstreamTimeout("the backend was silent for 30 s"))
     assert Cause.RESPONSE_TIMEOUT is log.cause
-    log.end()
-    log.end()
+    log.record_success()
+    log.record_success()
     assert None is log.cause
     unnamed = UpstreamUnreachable("none in time", cause=Cause.CONNECT_TIMEOUT)
     unnamed.__cause__ = TimeoutError()
-    log.note(unnamed)
+    log.record_failure(unnamed)
     assert [
         f"backend http://a: refused: {ADVICE[Cause.REFUSED]} (no connection)",
         f"backend http://a: response_timeout: {ADVICE[Cause.RESPONSE_TIMEOUT]} (the backend was silent for 30 s)",
@@ -247,11 +247,11 @@ def test_one_that_fails_now_and_then_does_not_fill_the_log(caplog: pytest.LogCap
     clock = ManualClock()
     log = FailureLog("http://a", clock)
     for _ in range(10):
-        log.note(UpstreamTimeout("silent"))
-        log.end()
+        log.record_failure(UpstreamTimeout("silent"))
+        log.record_success()
     assert 2 == len(caplog.messages)
     clock.advance(QUIET_SECONDS)
-    log.note(UpstreamTimeout("silent"))
+    log.record_failure(UpstreamTimeout("silent"))
     assert 3 == len(caplog.messages)
 
 

@@ -21,7 +21,8 @@ def test_K2_a_token_is_shown_once(operator: Page, gateway: GatewayServer) -> Non
     expect(operator.get_by_role("button", name="Copied")).to_be_visible()
     assert text == operator.evaluate("navigator.clipboard.readText()")
     for tab, words in (
-        ("curl", "--etag-compare export.json.etag"),
+        ("curl", "--etag-compare"),
+        ("gateway pull", "--token-variable"),
         ("GitHub Actions", "runs-on"),
         ("GitLab CI", "script:"),
     ):

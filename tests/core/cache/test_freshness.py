@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.cache.model import current_age
+from gateway.core.cache.reuse import current_age
 from gateway.core.http.fields import build_http_date
 from gateway.core.http.messages import Field
 from gateway.core.policies.model import CacheRule, Rule

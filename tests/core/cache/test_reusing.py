@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.cache.backend_fields import CONDITIONAL_FIELDS
 from gateway.core.cache.model import Export
 from gateway.core.cache.reuse import (
     AnswerPlan,
@@ -14,7 +15,6 @@ from gateway.core.cache.reuse import (
     plan_answer,
     plan_stand_in,
 )
-from gateway.core.cache.told import CONDITIONAL_FIELDS
 from gateway.core.http.messages import Field
 from gateway.core.policies.model import CacheRule, Rule
 from tests.core.cache.answers import FIXED, SHARED, UNCACHED, cc, export

@@ -28,6 +28,8 @@ def test_the_field_is_the_policys() -> None:
     keyed = msgspec.structs.replace(POLICY, credentials=(CredentialSource(b"x-api-key", is_bearer=False),))
     assert "Authorization: Bearer T" == field_line(POLICY, "T")
     assert "X-Api-Key: T" == field_line(keyed, "T")
+    commands = [build_snippets(policy, "https://a.example/x")[1].text for policy in (POLICY, keyed)]
+    assert ["", " --field X-Api-Key"] == [text.partition("SMALL_API_TOKEN")[2] for text in commands]
 
 
 def test_a_shell_reads_the_address_as_one_word() -> None:
@@ -39,6 +41,6 @@ def test_a_shell_reads_the_address_as_one_word() -> None:
 def test_no_snippet_is_left_with_a_brace_of_ours() -> None:
     """What pipelines write in braces is theirs."""
     texts = {one.key: one.text for one in build_snippets(POLICY, "https://a.example/")}
-    assert ["curl", "environment", "github", "gitlab"] == list(texts)
+    assert ["curl", "gateway", "environment", "github", "gitlab"] == list(texts)
     assert "SMALL_API_TOKEN: ${{ secrets.SMALL_API_TOKEN }}" in texts["github"]
     assert all("{variable}" not in text and "{job}" not in text for text in texts.values())

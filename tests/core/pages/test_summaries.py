@@ -3,21 +3,21 @@
 import pytest
 
 from gateway.core.pages.formatting import MOST_REASONS, Service, Summary, describe_service, summarize
-from gateway.core.usage import Counted, PolicyUsage
+from gateway.core.usage import PolicyUsage, UsageLabels
 
 
 def test_policies_are_added_up() -> None:
     """Requests, refusals by reason, what the cache answered of what it could, and failures of backends."""
     one = {
-        Counted("a", "", "2xx", "hit"): 3,
-        Counted("a", "", "3xx", "not_modified"): 2,
-        Counted("a", "", "2xx", "miss"): 5,
-        Counted("a", "quota_exceeded", "4xx", ""): 4,
+        UsageLabels("a", "", "2xx", "hit"): 3,
+        UsageLabels("a", "", "3xx", "not_modified"): 2,
+        UsageLabels("a", "", "2xx", "miss"): 5,
+        UsageLabels("a", "quota_exceeded", "4xx", ""): 4,
     }
     other = {
-        Counted("b", "quota_exceeded", "4xx", ""): 1,
-        Counted("b", "upstream_timeout", "5xx", ""): 2,
-        Counted("b", "", "2xx", "stale"): 1,
+        UsageLabels("b", "quota_exceeded", "4xx", ""): 1,
+        UsageLabels("b", "upstream_timeout", "5xx", ""): 2,
+        UsageLabels("b", "", "2xx", "stale"): 1,
     }
     assert Summary(
         requests=18,
@@ -32,7 +32,7 @@ def test_policies_are_added_up() -> None:
 
 def test_only_the_most_frequent_reasons_are_told() -> None:
     """The number of all stays whole."""
-    counts = {Counted("a", f"reason_{number}", "4xx", ""): number + 1 for number in range(20)}
+    counts = {UsageLabels("a", f"reason_{number}", "4xx", ""): number + 1 for number in range(20)}
     summary = summarize([PolicyUsage("a", (), counts)])
     assert 210 == summary.refused
     assert MOST_REASONS == len(summary.refusals)
@@ -44,8 +44,10 @@ def test_a_day_without_requests_is_all_zeros() -> None:
     assert Summary(0, 0, {}, 0, 0, 0, 0) == summarize([])
 
 
-CALM = PolicyUsage("a", (), {Counted("a", "", "2xx", ""): 95, Counted("a", "upstream_timeout", "5xx", ""): 5})
-FAILING = PolicyUsage("a", (), {Counted("a", "", "2xx", ""): 94, Counted("a", "upstream_timeout", "5xx", ""): 6})
+CALM = PolicyUsage("a", (), {UsageLabels("a", "", "2xx", ""): 95, UsageLabels("a", "upstream_timeout", "5xx", ""): 5})
+FAILING = PolicyUsage(
+    "a", (), {UsageLabels("a", "", "2xx", ""): 94, UsageLabels("a", "upstream_timeout", "5xx", ""): 6}
+)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ MISTAKES = {
         'write "bearer" or "header:NAME", such as "header:X-API-Key"'
     ],
     "bad_credential_twice": ["$.token.credential: the same credential is listed twice"],
-    "bad_dialect_key": [
+    "bad_error_format_key": [
         "$.errors.402: unknown status or reason '402': did you mean '502'?",
         "$.errors.revoked: unknown status or reason 'revoked': did you mean 'revoked_token'?",
     ],

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from gateway.core.http.problems import PROBLEMS
-from gateway.core.policies.compiler import DIALECT_KEYS, compile_policies
+from gateway.core.policies.compiler import DIALECT_KEYS
+from gateway.core.policies.loading import load_policies
 from gateway.core.policies.model import (
     CacheRule,
     CredentialSource,
@@ -14,7 +15,6 @@ from gateway.core.policies.model import (
     Rule,
     Upstream,
 )
-from gateway.core.policies.reading import read_document
 from gateway.core.quotas.model import Quota
 from tests.core.samples import SHOP, load, load_shop
 
@@ -64,9 +64,7 @@ def test_a_backend_is_a_url_or_a_table(written: str, compiled: Upstream) -> None
 
 def test_a_backend_can_be_replaced_by_name() -> None:
     """The operator's option goes before the file, for the policy that it names and no other; its times stay."""
-    document, _ = read_document(SMALL)
-    assert document is not None
-    policies, _ = compile_policies({"small.toml": document}, {"small": "http://other/", "else": "http://no"})
+    policies = load_policies({"small.toml": SMALL}, {"small": "http://other/", "else": "http://no"})
     assert Upstream(("http://other",), host="client") == policies.policies["small"].upstream
 
 
@@ -140,8 +138,8 @@ def test_a_cache_table_says_how_answers_are_kept(written: str, compiled: CacheRu
 
 
 def test_the_script_reads_the_same_terms() -> None:
-    """The terms that the admission script gets say what the rule says."""
-    terms = json.loads(rule_of(load(SHOP), "POST", "/items").terms)
+    """What the admission script gets of a rule says what the rule says."""
+    encoded = json.loads(rule_of(load(SHOP), "POST", "/items").script_rule)
     quotas = [["minute:60", 100, 60_000]]
     assert {
         "policy": "shop",
@@ -157,15 +155,13 @@ def test_the_script_reads_the_same_terms() -> None:
         "cost": 10,
         "resolution": 60,
         "shared_by": "",
-    } == terms
+    } == encoded
 
 
 def test_a_host_that_a_policy_names_is_its_alone() -> None:
     """Rules of any host do not hold there: what the host's own policy does not match, nothing does."""
     hosted = 'hosts = ["a.example", "b.example"]\n' + SMALL.replace("small", "hosted").replace("* /**", "GET /items/1")
-    documents = {text: document for text in (SMALL, hosted) if (document := read_document(text)[0])}
-    policies, mistakes = compile_policies(documents, {})
-    assert not any(mistakes.values())
+    policies = load_policies({"small.toml": SMALL, "hosted.toml": hosted})
 
     def name_of(host: str, method: str) -> str:
         rule = match(policies, host, method)
@@ -183,13 +179,13 @@ def test_without_a_rule_nothing_matches() -> None:
     assert match(load(SHOP), method="DELETE") is None
 
 
-def test_a_dialect_is_kept_as_json() -> None:
-    """The content of a dialect is encoded once, when the policy is loaded."""
+def test_an_error_format_is_kept_as_json() -> None:
+    """The content of an error format is encoded once, when the policy is loaded."""
     assert {"404": b'{"error":"nothing here"}', "insufficient_plan": b'{"error":"upgrade"}'} == POLICY.errors
 
 
-def test_every_status_and_reason_can_have_a_dialect() -> None:
-    """A dialect may answer each reason and each status that the gateway gives, and no others."""
+def test_every_status_and_reason_can_have_an_error_format() -> None:
+    """An error format may answer each reason and each status that the gateway gives, and no others."""
     expected = {str(problem.status) for problem in PROBLEMS.values()} | {str(reason) for reason in PROBLEMS}
     assert sorted(expected) == DIALECT_KEYS
 

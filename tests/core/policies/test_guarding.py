@@ -5,11 +5,11 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from gateway.core.admission.decision import Allow, Deny, Facts, decide
+from gateway.core.admission.decision import Authorized, Refused, Verdict, decide
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.guarded import GuardedRules
 from gateway.core.policies.model import Rule
-from tests.core.samples import NOW_MILLISECONDS, RECORD, SHOP, load
+from tests.core.samples import RECORD, SHOP, facts_for, load
 
 PUBLIC = '\n[[rules]]\nmatch = "GET /published"\npublic = true\n'
 RULES = SHOP.replace("[errors]", PUBLIC + "[errors]")
@@ -20,9 +20,8 @@ def find(method: str, path: str, needed: list[str] | None, guarded: GuardedRules
     return guarded.find("any.example", method, tuple(path.split("/")[1:]), path, needed)
 
 
-def facts(scopes: str = "read") -> Facts:
-    record = replace(RECORD, scopes=scopes)
-    return Facts(NOW_MILLISECONDS, record, is_revoked=False, is_charged=True, windows=(), stored_heads=())
+def ask(rule: Rule, scopes: str = "read") -> Verdict:
+    return decide(facts_for(rule, replace(RECORD, scopes=scopes)))
 
 
 def test_without_a_guard_the_policys_rule_is_what_counts() -> None:
@@ -41,16 +40,16 @@ def test_a_guard_adds_to_a_rule() -> None:
     assert ("write", "admin") == rule.scopes
     assert 10 == rule.cost.reserved
     assert frozenset({"all"}) == rule.permitted_plans
-    assert ["admin"] in json.loads(rule.terms)["needed"]
+    assert ["admin"] in json.loads(rule.script_rule)["needed"]
     cached = find("GET", "/items/1", ["write"])
     assert cached is not None
     assert cached.cache is not None
-    assert Reason.INSUFFICIENT_SCOPE == decide_reason(cached, facts("read"))
+    assert Reason.INSUFFICIENT_SCOPE == decide_reason(cached)
 
 
-def decide_reason(rule: Rule, found: Facts) -> Reason | None:
-    verdict = decide(rule, found)
-    return verdict.reason if isinstance(verdict, Deny) else None
+def decide_reason(rule: Rule, scopes: str = "read") -> Reason | None:
+    verdict = ask(rule, scopes)
+    return verdict.reason if isinstance(verdict, Refused) else None
 
 
 def test_a_guard_alone_has_the_quotas_of_the_plan() -> None:
@@ -63,14 +62,14 @@ def test_a_guard_alone_has_the_quotas_of_the_plan() -> None:
         assert f"GET {path}" == rule.pattern.text
         assert 1 == rule.cost.reserved
         assert None is rule.cache
-        assert isinstance(decide(rule, facts("")), Allow)
+        assert isinstance(ask(rule, ""), Authorized)
 
 
 def test_a_scope_that_is_gone_is_held_by_nobody() -> None:
     """A reload may remove what a handler asks for: then nobody passes."""
     rule = find("GET", "/elsewhere", ["gone"])
     assert rule is not None
-    assert Reason.INSUFFICIENT_SCOPE == decide_reason(rule, facts("read write admin"))
+    assert Reason.INSUFFICIENT_SCOPE == decide_reason(rule, "read write admin")
 
 
 def test_a_policy_that_is_gone_lets_nobody_pass() -> None:

@@ -169,7 +169,7 @@ def test_of_a_cost_the_most_is_reserved() -> None:
 
 def test_the_script_reads_shared_quotas_apart() -> None:
     """The usual case, quotas of the token alone, is as short as it was; others follow by holder."""
-    plans = msgspec.json.decode(rule_of("items").terms)["plans"]
+    plans = msgspec.json.decode(rule_of("items").script_rule)["plans"]
     assert [
         ["minute:60", 5, 60_000],
         ["parallel:15:concurrent", 3, 15_000, "concurrent", 1, 15_000, 3, "parallel:15:concurrent", True],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.admission.decision import Allow, Facts, decide
+from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, decide
 from gateway.core.errors import ChangeRefused
 from gateway.core.policies.model import Policy
 from gateway.core.tokens.changes import TokenChange, TokenRequest, make_record, update_record
@@ -108,10 +108,11 @@ def test_a_token_from_before_a_scope_was_renamed_goes_on(plan: str) -> None:
     assert rule is not None
     for held in ("project:read", "view", "edit"):
         record = TokenRecord(0, "ab" * 32, "studio", True, None, None, held, plan, "ab" * 12, "", "", "CI", "", NOW)
-        assert isinstance(decide(rule, Facts(NOW * 1000, record, False, True, (), ())), Allow)
+        facts = AdmissionFacts(AdmissionRequest(rule), NOW * 1000, record, False, True, (), ())
+        assert isinstance(decide(facts), Authorized)
     assert "projects:read" in POLICY.effective_scopes(["view"], plan).split()
     assert [{"projects:read", "projects:write", "edit", "project:read", "view"}] == [
-        set(granting) for granting in json.loads(rule.terms)["needed"]
+        set(granting) for granting in json.loads(rule.script_rule)["needed"]
     ]
 
 

@@ -23,7 +23,7 @@ _PLAIN_CONVERSION = re.compile(r"%(?!%|n|\d+\$)")
 
 
 def render_android(texts: Texts, _: Variant) -> Iterator[bytes]:
-    """`res/values/strings.xml`: a key is a name of Java, `home.title` is `R.string.home_title`; forms are `<plurals>`.
+    """Render `res/values/strings.xml`: `home.title` is `R.string.home_title`; plural forms are `<plurals>`.
 
     Escapes are those of the resource compiler aapt2 ("String resources", formatting and styling). A text with several
     conversions without numbers, which it refuses otherwise, says that it is not to be formatted.
@@ -64,7 +64,7 @@ _APPLE_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 
 
 def render_strings(texts: Texts, _: Variant) -> Iterator[bytes]:
-    """`Localizable.strings` of Apple's systems, in UTF-8. It has no plurals: `cart.items.one` is a key of its own."""
+    """Render Apple's `Localizable.strings` in UTF-8. It has no plurals: `cart.items.one` is a key of its own."""
     values = zip(texts.keys, texts.columns[0], strict=True)
     return batches(
         f'"{_escape_apple(key)}" = "{_escape_apple(write_leaf(value))}";\n'
@@ -78,7 +78,7 @@ def _escape_apple(text: str) -> str:
 
 
 def render_xcstrings(texts: Texts, variant: Variant) -> Iterator[bytes]:
-    """`Localizable.xcstrings`, the string catalog of Xcode 15: all languages in one file, forms as variations."""
+    """Render `Localizable.xcstrings`, Xcode's string catalog: all languages in one file, forms as variations."""
     pieces = _write_catalog(texts)
     if variant.pretty:
         yield msgspec.json.format(b"".join(pieces), indent=INDENT) + b"\n"
@@ -113,12 +113,12 @@ def _write_cells(column: Sequence[Leaf]) -> list[str]:
 
 
 def _join_units(heads: list[str], row: tuple[str, ...]) -> str:
-    """An entry without plural forms, as most are."""
+    """Write an entry without plural forms, which most are."""
     return ",".join([f"{head}{cell}}}}}" for head, cell in zip(heads, row, strict=True) if cell != NO_CELL])
 
 
 def _list_localizations(quoted: list[str], columns: list[list[str]], places: dict[str, int]) -> Iterator[str]:
-    """The text of an entry in each language that has one, or its plural forms there."""
+    """Yield the text of an entry, or its plural forms, for each language that has one."""
     for language, column in zip(quoted, columns, strict=True):
         forms = {form: column[place] for form, place in places.items() if column[place] != NO_CELL}
         if "" in forms:
@@ -135,7 +135,7 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\}")
 
 
 def render_arb(texts: Texts, variant: Variant) -> Iterator[bytes]:
-    """An Application Resource Bundle for Flutter: a key is a name of Dart, `home.title` is `homeTitle`.
+    """Render an Application Resource Bundle for Flutter: the key `home.title` is the Dart name `homeTitle`.
 
     Plural forms are one message of ICU, by the placeholder that they have, or else `count`.
     """

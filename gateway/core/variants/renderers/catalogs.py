@@ -24,7 +24,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def batches(lines: Iterable[str]) -> Iterator[bytes]:
-    """The lines in pieces of some size."""
+    """Yield the lines joined to pieces of some size."""
     rest = iter(lines)
     while batch := list(itertools.islice(rest, _BATCH)):
         yield "".join(batch).encode()
@@ -35,18 +35,18 @@ NO_CELL = "null"
 
 
 def encode_cells(values: Iterable[Any], change: Callable[[str], str] | None = None) -> list[str]:
-    """Each value as JSON has it, all in one go; `change` is told all of them, of which it may escape characters."""
+    """Encode all values as JSON in one go; `change` may escape characters in the joined result."""
     text = _encoder.encode_lines(values).decode()
     return (change(text) if change else text).split("\n")[:-1]
 
 
 def has_texts_only(column: Sequence[Leaf]) -> bool:
-    """Whether no value is a number or a boolean, so that nothing is to be done with each."""
+    """Return whether no value is a number or a boolean."""
     return set(map(type, column)) <= {str, type(None)}
 
 
 def render_i18next(texts: Texts, variant: Variant) -> Iterator[bytes]:
-    """JSON v4 of i18next: what `json` is, but that a plural form is `items_one` beside `items_other`."""
+    """Render i18next JSON v4: like `json`, but plural forms are `items_one` and `items_other`."""
     keys = list(texts.keys)
     for name, forms in texts.plurals.items():
         for form, position in forms.items():
@@ -70,7 +70,7 @@ _PO_ESCAPED = re.compile(r'[\\"\n\r\t\f\v\x08\a]')
 
 
 def render_po(texts: Texts, _: Variant) -> Iterator[bytes]:
-    """A catalog of gettext: the key is the `msgid`, and `msgid_plural` where there are plural forms."""
+    """Render a gettext catalog: the key is the `msgid`, and also the `msgid_plural` if there are plural forms."""
     language = texts.languages[0]
     rule = find_rule(language)
     head = {
@@ -117,7 +117,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f", "\\": "\\\\"}
 
 
 def render_properties(texts: Texts, _: Variant) -> Iterator[bytes]:
-    """Java properties in ASCII, which every Java reads alike (java.util.Properties.load); each form has its line."""
+    """Render Java properties in ASCII, which every Java reads alike; each plural form has its own line."""
     values = zip(texts.keys, texts.columns[0], strict=True)
     return batches(
         f"{_NO_PROPERTY.sub(_escape_java, key)}={_NO_VALUE.sub(_escape_java, write_leaf(value))}\n"
@@ -143,7 +143,7 @@ _BLANKS = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
 
 
 def render_xliff(texts: Texts, _: Variant) -> Iterator[bytes]:
-    """XLIFF 2.0: a unit for each key, with the source's text and, unless it is the source that is asked for, a target.
+    """Render XLIFF 2.0: a unit for each key, with source and target; only source, if that language is requested.
 
     A unit's id is its key, as far as an NMTOKEN can be; its name is the key.
     """
@@ -181,7 +181,7 @@ _EXPONENT = re.compile(r"(-?\d+)(\.\d+)?e([+-]?)(\d+)")
 
 
 def render_yaml(texts: Texts, _: Variant) -> Iterator[bytes]:
-    """The YAML of Rails: the language on top, groups below; plural forms are a group. All texts stand in quotes."""
+    """Render Rails' YAML: the language on top, groups below. Plural forms are a group; all texts are quoted."""
     sections = list(_list_sections(texts.keys, build_tree(texts.keys), ()))
     for language, column in zip(texts.languages, texts.columns, strict=True):
         written = batches(_fill_sections(sections, _write_cells(column)))
@@ -209,7 +209,7 @@ class _Section(NamedTuple):
 
 
 def _list_sections(keys: Sequence[str], group: Group, heads: tuple[_Head, ...]) -> Iterator[_Section]:
-    """All that a tree may have, the entries of a group before the groups in it."""
+    """Yield all sections of a tree, the entries of a group before the groups in it."""
     indent = "  " * (len(heads) + 1)
     entries = tuple((f"{indent}{_quote_yaml(name)}: ", position) for name, position in group.entries.items())
     yield _Section(heads, entries)
@@ -219,7 +219,7 @@ def _list_sections(keys: Sequence[str], group: Group, heads: tuple[_Head, ...]) 
 
 
 def _fill_sections(sections: Sequence[_Section], cells: Sequence[str]) -> Iterator[str]:
-    """The lines of entries that have a value, and of the groups that they are in."""
+    """Yield the lines of entries that have a value, and of their groups."""
     written: tuple[_Head, ...] = ()
     for section in sections:
         lines = [f"{start}{cells[place]}\n" for start, place in section.entries if cells[place] != NO_CELL]
@@ -237,7 +237,7 @@ def _fill_sections(sections: Sequence[_Section], cells: Sequence[str]) -> Iterat
 
 
 def _quote_yaml(text: str) -> str:
-    """A JSON string is one of YAML, once a few characters more are escaped."""
+    """Write a JSON string, which is also a YAML string once a few more characters are escaped."""
     return _UNPRINTABLE.sub(_escape_yaml, _encoder.encode(text).decode())
 
 
@@ -252,7 +252,7 @@ def _escape_unprintable(text: str) -> str:
 
 
 def _write_number(value: float) -> bytes:
-    """A number as YAML 1.1 has it too: its exponent has a point before it, and a sign."""
+    """Write a number as YAML 1.1 also has it: its exponent needs a decimal point before it, and a sign."""
     text = _encoder.encode(value).decode()
     match = _EXPONENT.fullmatch(text)
     return (f"{match[1]}{match[2] or '.0'}e{match[3] or '+'}{match[4]}" if match else text).encode()

@@ -28,7 +28,7 @@ Leaf = tuple[tuple[str, ...], str, Any]
 
 
 def list_leaves(kind: str, value: Any, names: tuple[str, ...] = ()) -> Iterator[Leaf]:
-    """The parts that a value comes down to: colors, measures, numbers, words and lists of these."""
+    """Yield the parts of a value: colors, measures, numbers, words and lists of these."""
     if kind in PARTS and isinstance(value, dict):
         for part, inner in value.items():
             yield from list_leaves(PARTS[kind][part], inner, (*names, part))
@@ -40,7 +40,7 @@ def list_leaves(kind: str, value: Any, names: tuple[str, ...] = ()) -> Iterator[
 
 
 def render_swift(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
-    """An enumeration without cases, as Swift has namespaces."""
+    """Render an enumeration without cases, which is how Swift writes a namespace."""
     yield b"import SwiftUI\n\npublic enum Tokens {\n"
     constants = _name_constants(tokens, SWIFT_WORDS, "Swift")
     yield from batches(f"    public static let {name}{_SWIFT[kind](value)}\n" for name, kind, value in constants)
@@ -48,7 +48,7 @@ def render_swift(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
 
 
 def render_kotlin(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
-    """An object in the package `tokens`, as Compose has themes; texts are measured in sp, all else in dp."""
+    """Render an object in the package `tokens`. Sizes of text are in sp, all other lengths in dp."""
     yield _KOTLIN_HEAD.encode()
     constants = _name_constants(tokens, KOTLIN_WORDS, "Kotlin")
     yield from batches(f"    val {name} = {_KOTLIN[kind](value)}\n" for name, kind, value in constants)
@@ -86,7 +86,7 @@ def _fonts(value: str | list[str]) -> list[str]:
 
 
 def _place(value: Mapping[str, Any]) -> tuple[str, Triple]:
-    """The space of the system that has the color, and the color there: `displayP3` or `sRGB`, with any components."""
+    """Return the system's color space, `displayP3` or `sRGB`, and the components of the color there."""
     if value["colorSpace"] == "display-p3" and "none" not in value["components"]:
         first, second, third = value["components"]
         return "displayP3", (first, second, third)

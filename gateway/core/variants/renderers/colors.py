@@ -60,7 +60,7 @@ _POLAR = frozenset({"lch", "oklch"})
 
 
 def to_srgb(space: str, components: Sequence[Any]) -> Triple:
-    """Red, green and blue, each 0 to 1 where sRGB has the color."""
+    """Convert to red, green and blue, each from 0 to 1 if sRGB has the color."""
     first, second, third = (0.0 if one == "none" else float(one) for one in components)
     if space == "srgb":
         return first, second, third
@@ -74,7 +74,7 @@ def to_srgb(space: str, components: Sequence[Any]) -> Triple:
 
 
 def _to_xyz(space: str, components: Triple) -> Triple:
-    """XYZ of D65."""
+    """Convert to XYZ with the white point D65."""
     if space in _POLAR:
         components = _from_polar(components)
     if space in ("oklab", "oklch"):

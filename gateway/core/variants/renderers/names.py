@@ -44,14 +44,14 @@ _ASCII_WORD = re.compile(r"[A-Za-z0-9]+")
 
 
 def snake_case(key: str, words: frozenset[str]) -> str:
-    """`home.hero-title` as `home_hero_title`; what is a word of the language gets an underscore at its end."""
+    """Write `home.hero-title` as `home_hero_title`; a word of the language gets an underscore at its end."""
     name = re.sub(r"\W", "_", key)
     name = f"_{name}" if not name or name[0].isdecimal() else name
     return f"{name}_" if name in words else name
 
 
 def camel_case(key: str, words: frozenset[str] = frozenset(), *, is_ascii: bool = False) -> str:
-    """`home.hero-title` as `homeHeroTitle`; capitals inside of words stay. Empty if the key has no letter or digit."""
+    """Write `home.hero-title` as `homeHeroTitle`; return an empty text if the key has no letter or digit."""
     parts = (_ASCII_WORD if is_ascii else _WORD).findall(key)
     if not parts:
         return ""

@@ -111,13 +111,13 @@ RULES: Mapping[str, Rule] = {
 
 
 def find_rule(language: str) -> Rule | None:
-    """The rule of a language such as `de` or `pt-BR`, or None if it is not known."""
+    """Return the rule of a language such as `de` or `pt-BR`, or None if it is unknown."""
     tag = language.replace("_", "-")
     return RULES.get(tag) or RULES.get(tag.partition("-")[0].lower())
 
 
 def write_header(rule: Rule) -> str:
-    """The value of `Plural-Forms` (GNU gettext, 11.2.6)."""
+    """Write the value of `Plural-Forms` (GNU gettext, 11.2.6)."""
     *conditions, _ = rule
     choice = " : ".join(
         [*(f"({condition}) ? {index}" for index, (_, condition) in enumerate(conditions)), str(len(rule) - 1)]

@@ -1,23 +1,23 @@
-"""Translations as CSV (RFC 4180): a line a key, a column a language, texts in quotes.
+"""Write translations as CSV, JSON and XML.
+
+CSV (RFC 4180) has a line for each key, a column for each language, and texts in quotes.
 
     record  = key *( "," [ value ] ) CRLF       ; the first one: key, then the languages
-    value   = text in quotes / a number without ; nothing at all where the value is missing
+    value   = text in quotes / a number without ; empty if the value is missing
 
-A text that a spreadsheet would take for a formula gets an apostrophe before it (OWASP, CSV injection). One that has
-such apostrophes of its own gets one more, so that taking one away gives the text back.
+A text that a spreadsheet would take for a formula gets an apostrophe before it (OWASP, CSV injection). A text that
+begins with such apostrophes gets one more, so that removing one restores the text.
 
-Translations as JSON: key to value, in groups or flat.
+JSON is a map from key to value, in groups or flat. A variant of exactly one language is that map. Any other is an
+object of them by language: it has the same form however many languages the document has at the moment.
 
-A variant of exactly one language is that map. Any other is an object of them by language: it looks the same however
-many languages the document has at the moment.
-
-Translations as XML 1.0: element names are ours, so keys and languages may be any text; they are attributes.
+XML 1.0 has fixed element names, so keys and languages may be any text; they are attributes.
 
     <export>
-      <group name="home">                                            ; shape=nested
-        <entry name="title"><value lang="de">Start</value></entry>
-      </group>
-      <entry key="home.title"><value lang="de">Start</value></entry> ; shape=flat
+    <group name="home">                                            ; shape=nested
+      <entry name="title"><value lang="de">Start</value></entry>
+    </group>
+    <entry key="home.title"><value lang="de">Start</value></entry> ; shape=flat
     </export>
 
 A value that is no text says so: type="number" or type="boolean". XML cannot have NUL and some other characters, not
@@ -42,12 +42,12 @@ FORMULA = re.compile(
     "'*[=+\\-@\t\r\n\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}"
     "\N{FULLWIDTH COMMERCIAL AT}\0]"
 )
-"""What a spreadsheet may take for the beginning of a formula, also once it has trimmed the cell."""
+"""What a spreadsheet may take for the beginning of a formula, even after it has trimmed the cell."""
 _STARTS = frozenset("'=+-@\t\r\n\0＝＋－＠")  # noqa: RUF001  # full-width forms are read as the ASCII ones
 
 
 class _Missing(float):
-    """Written without quotes, as numbers are, and with no digits: not the same as an empty text."""
+    """A missing value, written as a number without digits: no quotes, so that it differs from an empty text."""
 
     def __str__(self) -> str:
         return ""
@@ -58,7 +58,7 @@ _WORDS = {True: "true", False: "false"}
 
 
 def render_csv(texts: Texts, variant: Variant) -> Iterator[bytes]:
-    """A header, then the keys in order."""
+    """Write a header, then the keys in order."""
     buffer = io.StringIO(newline="")
     if variant.bom:
         yield BYTE_ORDER_MARK
@@ -88,7 +88,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def render_json(texts: Texts, variant: Variant) -> Iterator[bytes]:
-    """One object, and a line break at the end."""
+    """Write one object, and a line break at the end."""
     tree = build_tree(texts.keys) if variant.shape == "nested" else None
     if variant.lang is not None and len(variant.lang) == 1:
         yield _encode(build_map(texts.keys, texts.columns[0], tree), variant) + b"\n"
@@ -108,14 +108,17 @@ def _encode(content: Mapping[str, object], variant: Variant) -> bytes:
 
 
 def build_map(keys: Sequence[str], column: Sequence[Leaf], tree: Group | None) -> dict[str, object]:
-    """What one language has, in the groups of the tree or, without one, flat."""
+    """Return the values of one language, in the groups of the tree, or flat if there is no tree."""
     if tree is None:
         return {key: value for key, value in zip(keys, column, strict=True) if value is not None}
     return _build_group(tree, keys, column)
 
 
 def _build_group(group: Group, keys: Sequence[str], column: Sequence[Leaf]) -> dict[str, object]:
-    """Without entries that have no value, and groups that have none."""
+    """Return the group as an object, without entries that have no value, and groups that have none.
+
+    Raise BrokenDocument if an entry and a group have the same name.
+    """
     built: dict[str, object] = {
         name: column[position] for name, position in group.entries.items() if column[position] is not None
     }
@@ -128,17 +131,17 @@ def _build_group(group: Group, keys: Sequence[str], column: Sequence[Leaf]) -> d
     return built
 
 
-# What is not a Char of XML 1.0 (2.2).
+# Characters that are no Char of XML 1.0 (2.2).
 _NO_CHARACTER = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SPECIAL = re.compile("[^\t\n -%'-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_LINE_END = {"\r": "&#13;"}  # a parser would make a line feed of it (2.11)
-_BLANKS = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}  # in an attribute it would make spaces of them (3.3.3)
+_LINE_END = {"\r": "&#13;"}  # a parser would turn it into a line feed (2.11)
+_BLANKS = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}  # in an attribute it would turn them into spaces (3.3.3)
 _INDENT = "  "
 _BATCH = 500
 
 
 def render_xml(texts: Texts, variant: Variant) -> Iterator[bytes]:
-    """A document with one root, `export`."""
+    """Write a document with one root, `export`."""
     writer = _Writer(texts, is_pretty=variant.pretty)
     yield b'<?xml version="1.0" encoding="UTF-8"?>\n<export>' + writer.line_end
     if variant.shape == "nested":
@@ -155,7 +158,7 @@ def render_xml(texts: Texts, variant: Variant) -> Iterator[bytes]:
 
 
 class _Writer:
-    """Lines of elements; without `is_pretty` there is nothing between them."""
+    """The writer of element lines; without `is_pretty` there is nothing between elements."""
 
     def __init__(self, texts: Texts, *, is_pretty: bool) -> None:
         self._heads = [f"<value{_write_attribute('lang', language)}" for language in texts.languages]
@@ -184,7 +187,7 @@ class _Writer:
 
 
 def _write_value(value: Leaf) -> str:
-    """The rest of a start tag, the content, and the end tag."""
+    """Return the rest of a start tag, the content, and the end tag."""
     if not isinstance(value, str):
         kind = "boolean" if isinstance(value, bool) else "number"
         return f' type="{kind}">{msgspec.json.encode(value).decode()}</value>'
@@ -202,6 +205,6 @@ def _write_attribute(name: str, value: str) -> str:
 
 
 def _write_json(text: str) -> str:
-    """A JSON string in which every character is one of XML."""
+    """Return a JSON string in which every character is allowed in XML."""
     encoded = msgspec.json.encode(text).decode()
     return _NO_CHARACTER.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded)

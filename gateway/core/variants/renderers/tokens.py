@@ -1,11 +1,9 @@
-"""Design tokens as CSS custom properties or SCSS variables: dots become hyphens, `--color-text-link`.
+"""Write design tokens as CSS, SCSS, Less, Tailwind, JSON, ECMAScript, TypeScript and the Community Group's format.
 
-Whatever a token is called its name is an identifier: what may not stand in one is escaped (CSSOM, serialize an
-identifier). Two tokens whose names become the same are told, rather than one of them lost.
-
-Values of design tokens as CSS writes them. A typography token is several: one for each of its parts.
-
-Design tokens as objects: plain JSON, ECMAScript and TypeScript modules, and the Community Group's own format.
+CSS custom properties and the variables of other languages have hyphens for dots: `--color-text-link`. A name is always
+an identifier: other characters are escaped (CSSOM, serialize an identifier). If the names of two tokens become the
+same, that is a mistake, so that none is lost. Values are written as CSS does. A typography token becomes several
+variables: one for each of its parts.
 """
 
 import itertools
@@ -33,7 +31,7 @@ _FUNCTIONS = {
 """Color spaces with a function of their own (CSS Color 4), and the units of its components; others use color()."""
 
 _BYTE_TOLERANCE = 0.03
-"""Of 255: components are rounded to four digits, so an eighth-bit channel comes back to within this."""
+"""Of 255: components are rounded to four digits, so an eight-bit channel comes back to within this."""
 
 _KEYWORDS = frozenset(
     {
@@ -47,7 +45,7 @@ Part = tuple[tuple[str, ...], str | int | float]
 
 
 def write_parts(token: ResolvedToken) -> Iterator[Part]:
-    """What the token's name goes on with, mostly nothing, and the value: a number where CSS has a bare one."""
+    """Yield the suffixes of the token's name, usually none, and the values: numbers where CSS has bare ones."""
     if token.type == "typography":
         for part, kind in PARTS["typography"].items():
             yield (part,), write_value(kind, token.value[part])
@@ -56,12 +54,12 @@ def write_parts(token: ResolvedToken) -> Iterator[Part]:
 
 
 def write_value(kind: str, value: Any) -> str | int | float:
-    """A plain value of the type."""
+    """Write a plain value of the type."""
     return _WRITERS[kind](value)
 
 
 def write_string(text: str) -> str:
-    """A CSS string (CSSOM, serialize a string); NUL, which CSS cannot have, is the replacement character.
+    """Write a CSS string (CSSOM, serialize a string); NUL, which CSS cannot have, becomes the replacement character.
 
     In Sass `#{` begins an expression, in strings too: it is escaped, which means nothing to CSS.
     """
@@ -100,7 +98,7 @@ def _color(value: dict[str, Any]) -> str:
 
 
 def find_channels(components: Sequence[Any]) -> list[int] | None:
-    """The bytes of components from 0 to 1, if all of them are on the grid of 8 bits."""
+    """Return the bytes of components from 0 to 1, or None if one of them is not on the grid of 8 bits."""
     try:
         return [_CHANNELS[one] for one in components]  # as hexadecimal digits are read, and most colors are of these
     except KeyError:
@@ -145,7 +143,7 @@ def _one_shadow(value: dict[str, Any]) -> str:
 
 
 def _gradient(value: list[dict[str, Any]]) -> str:
-    """The stops, for any of CSS's gradient functions."""
+    """Write the stops, for any of CSS's gradient functions."""
     return ", ".join(f"{_color(stop['color'])} {_number(_percent(stop['position']))}%" for stop in value)
 
 
@@ -177,7 +175,7 @@ _BATCH = 500
 _KEBAB = re.compile("[A-Z]")
 _NO_IDENTIFIER = re.compile(r"[\0-\x2c./:-@\[-^`{-\x7f]")
 _BLANK = re.compile(r"[\x01-\x20\x7f]")
-"""By their numbers, as postcss ends a property's name at a blank, also at an escaped one."""
+"""Escaped by their numbers, because postcss ends a property's name at a blank, even at an escaped one."""
 _LESS_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _LESS_EVALUATES = re.compile(r"\bcolor\(|\bnone\b")
 _EXPONENT = re.compile(r"(?<![\w#.])-?[0-9.]+[eE][+-]?[0-9]+")
@@ -185,12 +183,12 @@ _DIGIT_FIRST = re.compile(r"^(-?)([0-9])")
 
 
 def render_css(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
-    """A rule for the root element."""
+    """Write a rule for the root element."""
     return _write_properties(":root", tokens)
 
 
 def render_tailwind(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
-    """Theme variables of Tailwind 4: a token's name says which classes there are, `--color-blue` makes `bg-blue`."""
+    """Write theme variables of Tailwind 4: a token's name determines the classes, `--color-blue` makes `bg-blue`."""
     return _write_properties("@theme", tokens)
 
 
@@ -203,14 +201,14 @@ def _write_properties(head: str, tokens: ResolvedTokens) -> Iterator[bytes]:
 
 
 def render_scss(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
-    """Variables. Sass takes hyphens and underscores in names for the same."""
+    """Write Sass variables. Sass treats hyphens and underscores in names as equal."""
     names = _name_all(tokens)
     _refuse_repeated((name.replace("_", "-"), token) for name, token, _ in names)
     yield from _batches(f"${_escape_first(name)}: {value};\n" for name, _, value in names)
 
 
 def render_less(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
-    """Variables. Less has no escapes in names: a token that would need one is told."""
+    """Write Less variables. Less has no escapes in names: a token that would need one is a BrokenDocument."""
     names = _name_all(tokens)
     _refuse_repeated((name, token) for name, token, _ in names)
     for name, token, _value in names:
@@ -220,7 +218,7 @@ def render_less(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
 
 
 def _write_less(value: str | float) -> str:
-    """A value that Less leaves as it is: it knows no exponents, and evaluates `color()` as a function of its own."""
+    """Write a value that Less leaves unchanged: it has no exponents, and evaluates `color()` as its own function."""
     text = value if isinstance(value, str) else _number(value)
     if '"' in text:
         return text  # of fonts; an alias in braces, which Less would replace, is in none of their names
@@ -229,7 +227,7 @@ def _write_less(value: str | float) -> str:
 
 
 def write_identifier(text: str) -> str:
-    """The text as the rest of an identifier. CSS cannot have NUL: it is the replacement character."""
+    """Write the text as the rest of an identifier. NUL, which CSS cannot have, becomes the replacement character."""
     return _NO_IDENTIFIER.sub(_escape_text, text.replace("\0", "\ufffd")) if _NO_IDENTIFIER.search(text) else text
 
 
@@ -239,14 +237,14 @@ def _escape_text(match: re.Match[str]) -> str:
 
 
 def _escape_first(name: str) -> str:
-    """An identifier of its own cannot begin with a digit, nor be a hyphen alone."""
+    """Escape the beginning of an identifier, which cannot be a digit, nor a hyphen alone."""
     if name == "-":
         return "\\-"
     return _DIGIT_FIRST.sub(lambda match: f"{match[1]}\\{ord(match[2]):x} ", name)
 
 
 def _name_all(tokens: ResolvedTokens) -> list[tuple[str, str, str | int | float]]:
-    """For each property its name, the token it is of, and its value."""
+    """Return for each property its name, the token that it comes from, and its value."""
     named = []
     for token in tokens.tokens:
         name = write_identifier(token.name.removesuffix(f".{ROOT}").replace(".", "-"))
@@ -277,36 +275,36 @@ def _batches(lines: Iterator[str]) -> Iterator[bytes]:
     yield "".join(batch).encode()
 
 
-# In an object literal this key would set the prototype (ECMA-262, B.3.1): as a computed one it is a key like others.
-# A quote inside a string has a backslash before it, so what is found here is a key.
+# In an object literal this key would set the prototype (ECMA-262, B.3.1): as a computed key, it is like any other.
+# A quote inside a string has a backslash before it, so a match is a key.
 _PROTOTYPE = re.compile(rb'(?<=[{,\s])"__proto__":')
 # Line ends in source text before ECMAScript 2019.
 _LINE_ENDS = {"\u2028".encode(): b"\\u2028", "\u2029".encode(): b"\\u2029"}
 
 
 def render_token_json(tokens: ResolvedTokens, variant: Variant) -> Iterator[bytes]:
-    """Name to value as CSS writes it, in groups or flat."""
+    """Write name to value as CSS writes it, in groups or flat."""
     yield _encode(_build_plain(tokens, variant), variant) + b"\n"
 
 
 def render_js(tokens: ResolvedTokens, variant: Variant) -> Iterator[bytes]:
-    """A module whose default export is what JSON would be."""
+    """Write a module whose default export is what JSON would be."""
     yield b"export default "
     yield _build_literal(tokens, variant)
     yield b";\n"
 
 
 def render_ts(tokens: ResolvedTokens, variant: Variant) -> Iterator[bytes]:
-    """The same with exact types: each value is of its own literal type."""
+    """Write the module of `render_js` with exact types: each value is of its own literal type."""
     yield b"const tokens = "
     yield _build_literal(tokens, variant)
     yield b" as const;\n\nexport type Tokens = typeof tokens;\nexport default tokens;\n"
 
 
 def render_dtcg(tokens: ResolvedTokens, variant: Variant) -> Iterator[bytes]:
-    """The Design Tokens Format Module 2025.10: groups, `$type`, `$value`, aliases replaced by what they stand for.
+    """Write the Design Tokens Format Module 2025.10: groups, `$type`, `$value`, and aliases replaced by their values.
 
-    What tokens and groups say of themselves and what other tools say of them is kept (5.2).
+    Properties of tokens and groups, and what other tools say about them, are kept (5.2).
     """
     members: list[dict[str, Any]] = []
     for token in tokens.tokens:
@@ -323,7 +321,7 @@ def render_dtcg(tokens: ResolvedTokens, variant: Variant) -> Iterator[bytes]:
 
 
 def render_style_dictionary(tokens: ResolvedTokens, variant: Variant) -> Iterator[bytes]:
-    """A source of Style Dictionary, in its own format: groups, `value` as CSS writes it, `type`, `comment`."""
+    """Render a source in Style Dictionary's own format: groups, `value` as CSS writes it, `type`, `comment`."""
     members: list[dict[str, Any]] = []
     for token in tokens.tokens:
         member = {"value": _write_member(token.type, token.value), "type": token.type}
@@ -332,7 +330,7 @@ def render_style_dictionary(tokens: ResolvedTokens, variant: Variant) -> Iterato
 
 
 def _write_member(kind: str, value: Any) -> Any:
-    """The value; one with parts is an object of them, or a list of objects, which transforms put together."""
+    """Write the value; one with parts becomes an object, or a list of objects, which transforms join."""
     if kind in PARTS and isinstance(value, list):
         return [_write_member(kind, one) for one in value]
     if kind in PARTS and isinstance(value, dict):
@@ -345,7 +343,7 @@ def _write_member(kind: str, value: Any) -> Any:
 
 
 def _write_legacy_color(value: dict[str, Any]) -> Any:
-    """A color for Style Dictionary, which reads `rgba()` with commas, and took `rgb(0 0 0 / 0.5)` for opaque black.
+    """Write a color for Style Dictionary: it reads `rgba()` with commas, and takes `rgb(0 0 0 / 0.5)` for opaque black.
 
     Those of other spaces than sRGB stay objects, which it converts itself.
     """
