@@ -41,7 +41,7 @@ MISTAKES = {
     "bad_cost_never_fits": ["$.rules[0].cost: 6 never fits into the quota 'pull' of 5"],
     "bad_credential": [
         "$.token.credential: 'cookie:session' is no credential: "
-        'write "bearer" or "header:NAME", such as "header:X-API-Key"'
+        'write "bearer", "basic" or "header:NAME", such as "header:X-API-Key"'
     ],
     "bad_credential_twice": ["$.token.credential: the same credential is listed twice"],
     "bad_error_format_key": [
