@@ -19,7 +19,7 @@ import openstep_plist
 import pytest
 import tree_sitter_kotlin
 import tree_sitter_swift
-import yaml  # type: ignore[import-untyped]  # no stubs of it are installed
+import yaml  # type: ignore[import-untyped]  # of schemathesis
 from babel.messages.pofile import read_po
 from coloraide import Color
 from lxml import etree

@@ -14,7 +14,7 @@ import javaproperties
 import openstep_plist
 import polib
 import pytest
-import yaml  # type: ignore[import-untyped]  # no stubs of it are installed
+import yaml  # type: ignore[import-untyped]  # of schemathesis
 from babel import Locale
 from babel.localedata import locale_identifiers
 from babel.messages.pofile import read_po
