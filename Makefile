@@ -14,7 +14,7 @@ JOBS ?= 2
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 TESTS ?= unit
 
-.PHONY: install lock demo docs reference test verify test-fast test-latest test-lowest coverage package fuzz check format lint types bench scale startup clean
+.PHONY: install lock demo docs reference pictures test verify test-fast test-latest test-lowest coverage package fuzz check format lint types bench scale startup clean
 
 # What requirements.lock pins, and this checkout.
 install: $(READY)
@@ -41,9 +41,13 @@ docs: install
 	@$(BIN)/python .ci/install.py $(VENV) docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file .ci/mkdocs.yml
 
-# The parts of docs/reference/ that are made from the code.
+# The parts of docs/ that are made from the code.
 reference: install
 	@$(BIN)/python .ci/reference.py
+
+# The pictures of the developer page in deploy/screenshots/. Needs redis-server and Chromium.
+pictures: install
+	@PYTHONPATH=. $(BIN)/python .ci/pictures.py
 
 # All checks and all tests. It asks before it installs servers; INSTALL=1 installs them without a question.
 test: install check

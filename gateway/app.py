@@ -120,7 +120,9 @@ class Gateway:
             product_api=ProductApi(self.management),
         )
 
-    def build_recognition(self, new_id: Callable[[], str], *, verifies: bool) -> Recognition:
+    def build_recognition(
+        self, new_id: Callable[[], str], may_take: Callable[[int], bool], *, verifies: bool
+    ) -> Recognition:
         """Return what answers requests whose bytes were seen before; see settings.Settings.recognition."""
         return Recognition(
             policies=self.policies,
@@ -134,6 +136,7 @@ class Gateway:
             counts=self.cache_counts,
             clock=time.time,
             new_id=new_id,
+            may_take=may_take,
             verifies=verifies,
         )
 
@@ -271,5 +274,7 @@ def build_listener(gateway: Gateway, settings: Settings) -> PublicListener:
     whoami = Whoami(gateway.exchange, gateway.authenticator, gateway.policies, gateway.tokens, acceptor)
     operations = build_operations(gateway, whoami, run, gateway.own)
     mode, capacity = settings.recognition, Capacity(settings.max_requests)
-    recognition = gateway.build_recognition(new_id, verifies=mode == "verify") if mode != "off" else None
+    recognition = None
+    if mode != "off":
+        recognition = gateway.build_recognition(new_id, capacity.may_take, verifies=mode == "verify")
     return PublicListener(proxy, forward_auth, operations, gateway.own, capacity, recognition)

@@ -100,7 +100,7 @@ TWO_LIBRARIES = {
 """The embedded store stands in for Redis behind the same client, so it is chosen where the client is opened. hiredis is
 what redis-py packs and reads with: the file that changes its connections knows both."""
 
-CHANGE = re.compile(r"tokens\.(create|replace|rotate|revoke\w*)\(|owners\.replace\(")
+CHANGE = re.compile(r"tokens\.(create\w*|replace|rotate|revoke\w*)\(|owners\.replace\(")
 """What RedisTokens and RedisOwners do to what is stored."""
 
 MAXIMUM_FUNCTION_LINES = 50
@@ -345,9 +345,7 @@ def names_imported_by(file: Path) -> dict[str, str]:
                 for alias in node.names
             }
         elif isinstance(node, ast.ImportFrom):
-            package = name_of(file.parent).replace("/", ".") if node.level else ""  # gateway/pull imports its own room
-            module = ".".join(filter(None, (package, node.module)))
-            found |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in node.names}
+            found |= {alias.asname or alias.name: f"{source_of(file, node)}.{alias.name}" for alias in node.names}
     return found
 
 
@@ -401,7 +399,13 @@ def imports_of(file: Path) -> Iterator[tuple[ast.stmt, str]]:
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from ((node, f"{node.module}.{alias.name}") for alias in node.names)
+            yield from ((node, f"{source_of(file, node)}.{alias.name}") for alias in node.names)
+
+
+def source_of(file: Path, node: ast.ImportFrom) -> str:
+    """The full name of the module that names are imported from, also relatively."""
+    package = name_of(file.parent).replace("/", ".")
+    return ".".join(filter(None, [package if node.level else "", node.module]))
 
 
 def own_imports_of(file: Path) -> Iterator[tuple[ast.stmt, str]]:

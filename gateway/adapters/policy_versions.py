@@ -1,4 +1,8 @@
-"""Report to Redis which versions of the policies this process serves, and warn while others serve other ones."""
+"""Report to Redis which versions of the policies this process serves, and warn while others serve other ones.
+
+Nobody waits for the others: a process that did would answer nobody, and what is shared is safe without. An export is
+found only under the groups that it was stored in.
+"""
 
 import asyncio
 import logging

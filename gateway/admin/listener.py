@@ -12,6 +12,7 @@ from gateway.core.http.fields import build_http_date
 from gateway.core.http.messages import Response
 from gateway.core.http.problems import build_refusal
 from gateway.core.own_addresses import DEFAULT_PREFIX
+from gateway.pipeline.recognition import Recognition
 from gateway.server.asgi import ask
 from gateway.server.connection import Deadlines
 from gateway.server.requests import RawRequest, RequestAcceptor, RequestContent
@@ -24,6 +25,8 @@ class AdminListener:
 
     def __init__(self, application: ASGIApp, acceptor: RequestAcceptor) -> None:
         self.deadlines = Deadlines()
+        self.recognition: Recognition | None = None
+        """Nothing is recognised here: people and their tools change tokens, and each call is read."""
         self._application = application
         self._acceptor = acceptor
 
@@ -32,6 +35,10 @@ class AdminListener:
         if scope["type"] in list(ScopeType):
             raise RuntimeError("requests come by gateway.server.connection:Connection, as `gateway serve` sets it up")
         await self._application(scope, receive, send)
+
+    def may_take(self, in_progress: int) -> bool:
+        """Return True: the listener has no limit of its own."""
+        return True
 
     async def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Response:
         """Return the response to any request. HEAD gets the head that GET would get (RFC 9110 9.3.2), on every address.

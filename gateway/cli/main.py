@@ -59,6 +59,18 @@ TOKEN = {
     "revoke": Listed(
         "gateway.cli.token:revoke", "End tokens for good: the next request with one is refused, everywhere."
     ),
+    "export": Listed(
+        "gateway.cli.moving.export:export_tokens",
+        "Print the tokens of a policy as JSON lines, for a backup: digests, never texts.",
+    ),
+    "scan": Listed(
+        "gateway.cli.leaks.scan:scan",
+        "Find tokens in a file, a folder, standard input (-) or the history of a git repository (--git).",
+    ),
+    "patterns": Listed(
+        "gateway.cli.leaks.patterns:patterns",
+        "Print rules for SCANNER to find tokens: gitleaks, trufflehog, detect-secrets, or github (custom patterns).",
+    ),
     "explain": Listed(
         "gateway.cli.token_show:explain",
         "Say why a request with a token would pass or be refused, check by check. Nothing is charged or noted.",

@@ -2,6 +2,9 @@
 
 Rule 1: a long text after a prefix of any policy counts as a token: a client may mistype it, or encode it.
 Rule 2: a text with our checksum is a token under any prefix: a policy may have dropped the prefix of a secret.
+
+Logs mask whole lines, records each text of a client, and commands all of standard error: where a token is expected is
+where nobody types one. What is not recognized: a short token of a dropped policy that was minted elsewhere.
 """
 
 import functools

@@ -20,7 +20,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import Scope
 
-from gateway.core.policies.model import CredentialSource, Policy
+from gateway.core.policies.model import CredentialSource, Policy, Scheme
 from gateway.core.upstream.forwarding import Principal
 
 STATE_KEY = "gateway_admitted"
@@ -175,13 +175,13 @@ def describe_guard(handler: HTTPRouteHandler, policy: Policy, needs: Needs) -> N
 
 
 def _name(source: CredentialSource) -> str:
-    return "gateway-bearer" if source.is_bearer else f"gateway-{source.field.decode()}"
+    return f"gateway-{source.field.decode() if source.scheme is Scheme.BARE else source.scheme}"
 
 
 def _build_scheme(source: CredentialSource, policy: Policy) -> SecurityScheme:
     description = f"A token of {policy.name}, which begins with {policy.token_format.prefixes[0]}"
-    if source.is_bearer:
-        return SecurityScheme(type="http", scheme="bearer", description=description)
+    if source.scheme is not Scheme.BARE:
+        return SecurityScheme(type="http", scheme=str(source.scheme), description=description)
     return SecurityScheme(
         type="apiKey", name=source.field.decode(), security_scheme_in="header", description=description
     )

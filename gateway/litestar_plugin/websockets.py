@@ -14,6 +14,7 @@ from gateway.core.http.messages import Ended, RequestHead, Response
 from gateway.core.http.reasons import Reason
 from gateway.core.http.websockets import POLICY_VIOLATION
 from gateway.core.policies.model import Policy
+from gateway.core.tokens.credentials import build_credential
 
 DENIAL = "websocket.http.response"
 """The extension of ASGI by which a WebSocket is refused with a complete answer."""
@@ -38,9 +39,8 @@ class Carried(msgspec.Struct, frozen=True):
         """Return the request with the token in the policy's field; with two credentials it is ambiguous as any."""
         if not self.token:
             return request
-        source = policy.credentials[0]
-        value = f"Bearer {self.token}" if source.is_bearer else self.token
-        return msgspec.structs.replace(request, fields=[*request.fields, (source.field, value.encode("ascii"))])
+        field = build_credential(self.token, policy.credentials[0])
+        return msgspec.structs.replace(request, fields=[*request.fields, field])
 
 
 def take_token(scope: WebSocketScope) -> Carried:

@@ -133,8 +133,11 @@ class Recognition:
         counts: Counter[str],
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        may_take: Callable[[int], bool],
         verifies: bool = False,
     ) -> None:
+        self.may_take = may_take
+        """Whether one more request may go on beside so many that are in progress."""
         self.verifies = verifies
         """Whether each recognised request also goes the long way, and both answers are compared."""
         self.in_progress = 0

@@ -125,10 +125,6 @@ class Listener(Protocol):
         """What answers requests whose bytes were seen before; None: nothing does."""
         ...
 
-    def may_take(self, in_progress: int) -> bool:
-        """Return whether one more request may go on beside so many."""
-        ...
-
     def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         """Return the response to a request, also to a malformed one.
 
@@ -448,7 +444,7 @@ class Connection(asyncio.Protocol):
         known = recognition.look_up(key)
         if known is None:
             self._read_for(data, recognition.sight(key))
-        elif self._listener.may_take(self._in_progress):
+        elif recognition.may_take(self._in_progress):
             self.deadline = NEVER
             self._asked_bytes = data
             self._asking = recognition.ask(known, key, self._take_reply)

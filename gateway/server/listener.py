@@ -1,7 +1,9 @@
 """The public listener: it selects the part of the gateway that answers a request, and holds the part that proxies it.
 
 Requests in progress are limited: a full worker refuses more while that is still cheap. A queued request is answered
-late, after its client has given up; a refused one can be sent to another worker, or be retried.
+late, after its client has given up; a refused one can be sent to another worker, or be retried. The limit is each
+worker's own, and spares the gateway's own addresses; uvicorn's limit_concurrency counts idle connections, spares no
+address, and names no Retry-After.
 """
 
 import logging
@@ -80,7 +82,6 @@ class PublicListener:
     ) -> None:
         self.deadlines = Deadlines()
         self.recognition = recognition
-        self.may_take = capacity.may_take
         self._capacity = capacity
         self._proxy = proxy
         self._forward_auth = forward_auth

@@ -49,13 +49,13 @@ def fail_to_load() -> None:
 
 @pytest.mark.parametrize("name", ["started", "should_exit", "capture_signals", "serve", "run"])
 def test_the_installed_server_has_what_is_used(name: str) -> None:
-    """The names on uvicorn's server that serving.py uses."""
+    """The names on uvicorn's server that cli/process/server.py uses."""
     assert hasattr(uvicorn.Server(build(start_well)), name), TOLD
 
 
 @pytest.mark.parametrize("name", ["connections", "tasks", "total_requests"])
 def test_the_installed_state_has_what_is_used(name: str) -> None:
-    """The names on what uvicorn's server knows of its connections, which connections.py uses."""
+    """The names on what uvicorn's server knows of its connections, which server/connection.py uses."""
     assert hasattr(ServerState(), name), TOLD
 
 

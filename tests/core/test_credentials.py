@@ -1,5 +1,7 @@
 """The one credential of a request: found, missing, malformed or ambiguous, all without IO."""
 
+from base64 import b64encode
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,8 +10,8 @@ from msgspec.structs import replace
 from gateway.core.http.messages import Field
 from gateway.core.http.reasons import Reason
 from gateway.core.policies.loading import load_policies
-from gateway.core.policies.model import CredentialSource
-from gateway.core.tokens.credentials import credential_fields, find_credential
+from gateway.core.policies.model import CredentialSource, Scheme
+from gateway.core.tokens.credentials import build_credential, credential_fields, find_credential
 from gateway.core.tokens.text import mint
 from tests.core.samples import SHOP, TOKEN_FORMAT, load_shop
 
@@ -77,6 +79,35 @@ def test_two_credentials_are_ambiguous(fields: list[Field]) -> None:
     assert Reason.AMBIGUOUS_CREDENTIALS is find_credential(fields, POLICY)
 
 
+BOTH = replace(
+    POLICY, credentials=tuple(CredentialSource(b"authorization", scheme) for scheme in (Scheme.BEARER, Scheme.BASIC))
+)
+
+
+@pytest.mark.parametrize("user", ["", "x", "__token__", "name:"])
+def test_a_password_is_a_token_if_the_policy_takes_basic(user: str) -> None:
+    """Whoever the user is; beside Bearer in the same field."""
+    basic = (b"authorization", b"Basic " + b64encode(f"{user.strip(':')}:{TOKEN}".encode()))
+    assert TOKEN == find_credential([basic], BOTH)
+    assert TOKEN == find_credential([BEARER], BOTH)
+    assert Reason.MISSING_CREDENTIALS is find_credential([basic], POLICY)
+    assert Reason.AMBIGUOUS_CREDENTIALS is find_credential([basic, BEARER], BOTH)
+
+
+@pytest.mark.parametrize("value", [b"", b"Basic", b"Basic !", b"Basic " + b64encode(TOKEN.encode() + b":")])
+def test_a_basic_credential_without_a_token_is_malformed(value: bytes) -> None:
+    """Also if the token is the user name; a field without a scheme is no credential."""
+    reason = Reason.MALFORMED_CREDENTIALS if value else Reason.MISSING_CREDENTIALS
+    assert reason is find_credential([(b"authorization", value)], BOTH)
+
+
+@pytest.mark.parametrize("scheme", list(Scheme))
+def test_what_is_built_is_found(scheme: Scheme) -> None:
+    """`build_credential` is the inverse, for each scheme."""
+    source = CredentialSource(b"authorization", scheme)
+    assert TOKEN == find_credential([build_credential(TOKEN, source)], replace(POLICY, credentials=(source,)))
+
+
 @given(st.lists(presented, max_size=4))
 def test_any_fields_give_the_token_or_a_reason(fields: list[Field]) -> None:
     """Any bytes are a token of the right form or one of three documented reasons, never an exception."""
@@ -94,7 +125,7 @@ def test_every_credential_field_is_kept_from_the_backend() -> None:
     usual = frozenset({b"authorization", b"x-api-key"})
     assert usual == credential_fields(())
     assert usual == credential_fields(POLICY.credentials)
-    assert usual | {b"x-shop-key"} == credential_fields([CredentialSource(b"x-shop-key", is_bearer=False)])
+    assert usual | {b"x-shop-key"} == credential_fields([CredentialSource(b"x-shop-key", Scheme.BARE)])
 
 
 def test_a_token_in_a_field_of_another_policy_is_kept_from_the_backend_too() -> None:

@@ -1,6 +1,7 @@
 """HTTP fields: whatever was sent is taken apart or reads as absent, and what is built can be taken apart again."""
 
 import re
+from base64 import b64encode
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -13,8 +14,9 @@ from gateway.core.http.fields import (
     build_challenge,
     build_http_date,
     build_timestamp,
-    is_bearer,
+    is_of_scheme,
     parse_authority,
+    parse_basic_password,
     parse_bearer,
     parse_cache_control,
     parse_delta_seconds,
@@ -43,14 +45,14 @@ def test_the_bearer_scheme_is_case_insensitive(scheme: str, spaces: int, text: s
 @pytest.mark.parametrize("value", [b"Bearer", b"bearer ", b"Bearer   "])
 def test_bearer_without_a_token_has_the_scheme_and_no_token(value: bytes) -> None:
     """The scheme alone is a credential that is malformed, not the absence of one."""
-    assert is_bearer(value)
+    assert is_of_scheme(value, "bearer")
     assert None is parse_bearer(value)
 
 
 @pytest.mark.parametrize("value", [b"", b"Basic abc", b"Bearerabc", b"Bearer\tabc", b" Bearer abc", b"Bearer,abc"])
 def test_other_schemes_are_not_bearer(value: bytes) -> None:
     """Only the word Bearer followed by a space, or alone, is the scheme."""
-    assert not is_bearer(value)
+    assert not is_of_scheme(value, "bearer")
     assert None is parse_bearer(value)
 
 
@@ -68,12 +70,36 @@ def test_a_token_of_eight_kibibytes_is_read() -> None:
     assert "a" * 8192 == parse_bearer(b"Bearer " + b"a" * 8192)
 
 
+@pytest.mark.parametrize(
+    ("value", "password"),
+    [
+        (b"Basic " + b64encode(b"user:secret"), "secret"),
+        (b"bAsIc   " + b64encode(b":secret"), "secret"),
+        (b"Basic " + b64encode(b"user:a:b"), "a:b"),
+        (b"Basic " + b64encode("ü:secret".encode()), "secret"),
+        (b"Basic " + b64encode(b"user:"), ""),
+        (b"Basic " + b64encode(b"user"), None),
+        (b"Basic " + b64encode(b"user:\xff"), None),
+        (b"Basic " + b64encode(b"user:secret").rstrip(b"="), None),
+        (b"Basic a", None),
+        (b"Basic", None),
+        (b"Basic =", None),
+        (b"Bearer " + b64encode(b"user:secret"), None),
+        (b"Basic " + b64encode(b"user:secret") + b" x", None),
+    ],
+)
+def test_a_password_of_basic_is_read(value: bytes, password: str | None) -> None:
+    """Behind the first colon, whoever the user is (RFC 7617 2); what is not whole base64 has none."""
+    assert password == parse_basic_password(value)
+
+
 @given(st.binary())
 def test_any_authorization_is_read_or_absent(value: bytes) -> None:
     """Any bytes give a token or none, and a token only under the scheme Bearer."""
     for presented in (value, b"Bearer " + value):
+        assert parse_basic_password(b"Basic " + value) is None or is_of_scheme(b"Basic " + value, "basic")
         text = parse_bearer(presented)
-        assert text is None or (is_bearer(presented) and presented.endswith(text.encode()))
+        assert text is None or (is_of_scheme(presented, "bearer") and presented.endswith(text.encode()))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import ChangeRefused
 from gateway.core.tokens.changes import TokenRequest
-from gateway.core.tokens.credentials import find_credential
+from gateway.core.tokens.credentials import build_credential, find_credential
 from gateway.core.tokens.lifecycle import import_digest, import_text, why_unacceptable
 from gateway.core.tokens.text import digest, mint, random_bytes_needed, token_id
 from tests.core.samples import NOW, SHOP, load, load_shop
@@ -40,10 +40,7 @@ def test_what_is_imported_can_be_presented(text: str) -> None:
     """Any text is refused, or is one that a request can present under the policy."""
     for policy in (SHOP_POLICY, OPEN_POLICY):
         if not why_unacceptable(text, policy):
-            found = [
-                find_credential([(source.field, (b"Bearer " if source.is_bearer else b"") + text.encode())], policy)
-                for source in policy.credentials
-            ]
+            found = [find_credential([build_credential(text, source)], policy) for source in policy.credentials]
             assert text in found
 
 

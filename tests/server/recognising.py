@@ -36,6 +36,9 @@ write = "Write"
 [plans.free]
 scopes = ["read"]
 quotas = { minute = "6/minute", day = { limit = "1000/day", algorithm = "sliding-window-counter" } }
+[plans.plain]
+scopes = ["read", "write"]
+quotas = { minute = "1000/minute" }
 [plans.busy]
 scopes = ["read", "write"]
 [plans.busy.quotas]

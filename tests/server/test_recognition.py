@@ -284,7 +284,7 @@ async def test_a_change_is_true_on_the_next_request(known: KnownGateway, change:
 
 async def test_a_purge_ends_what_is_recognised(known: KnownGateway) -> None:
     """The next request is answered by the backend."""
-    text, _ = await known.mint(plan="busy")
+    text, _ = await known.mint(plan="plain")
     client, data = known.connect(), request("/export/a", text)
     await recognise(known, client, data)
     known.backend.version = 2
@@ -311,7 +311,7 @@ async def test_refusals_are_recognised_and_show_their_numbers(known: KnownGatewa
 
 async def test_what_is_passed_on_is_not_learnt_for_ever(known: KnownGateway) -> None:
     """A backend's answer is never learnt, and after a few attempts nobody tries."""
-    text, _ = await known.mint(plan="busy")
+    text, _ = await known.mint(plan="plain")
     client = known.connect()
     for _ in range(8):
         assert 200 == status(await client.ask(request("/live/a", text)))
@@ -321,7 +321,7 @@ async def test_what_is_passed_on_is_not_learnt_for_ever(known: KnownGateway) -> 
 
 async def test_pieces_and_pipelines_are_answered_in_order(known: KnownGateway) -> None:
     """A request in pieces, and requests that arrive together, are read; what follows a recognised one waits for it."""
-    text, _ = await known.mint(plan="busy")
+    text, _ = await known.mint(plan="plain")
     client, data = known.connect(), request("/export/a", text)
     await recognise(known, client, data)
     start = len(client.transport.sent)
@@ -367,7 +367,7 @@ async def test_a_client_that_has_closed_its_side_is_answered(known: KnownGateway
 
 async def test_a_stop_answers_what_is_under_way_and_closes(known: KnownGateway) -> None:
     """As without recognition: the answer says that the connection ends."""
-    text, _ = await known.mint(plan="busy")
+    text, _ = await known.mint(plan="plain")
     client, data = known.connect(), request("/export/a", text)
     await recognise(known, client, data)
     start = len(client.transport.sent)
@@ -379,7 +379,7 @@ async def test_a_stop_answers_what_is_under_way_and_closes(known: KnownGateway) 
 
 async def test_a_slow_client_is_waited_for(known: KnownGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next request is answered when the client has taken the answer; its record is written then."""
-    text, _ = await known.mint(plan="busy")
+    text, _ = await known.mint(plan="plain")
     client, data = known.connect(), request("/export/a", text)
     await recognise(known, client, data)
     monkeypatch.setattr(client.transport, "write", _write_and_pause(client))
@@ -406,7 +406,7 @@ def _write_and_pause(client: Client) -> Callable[[Any], None]:
 
 async def test_without_redis_a_known_request_is_503(known: KnownGateway, redis_url: str) -> None:
     """Nothing is answered from memory; when Redis is back, so is the short way."""
-    text, _ = await known.mint(plan="busy")
+    text, _ = await known.mint(plan="plain")
     client, data = known.connect(), request("/export/a", text)
     await recognise(known, client, data)
     known.gateway.redis.open_circuit(TimeoutError())
@@ -415,7 +415,7 @@ async def test_without_redis_a_known_request_is_503(known: KnownGateway, redis_u
 
 
 async def test_a_lost_script_is_sent_again(known: KnownGateway, redis_url: str) -> None:
-    text, _ = await known.mint(plan="busy")
+    text, _ = await known.mint(plan="plain")
     client, data = known.connect(), request("/export/a", text)
     await recognise(known, client, data)
     async with redis.asyncio.Redis.from_url(redis_url) as store:
@@ -426,7 +426,7 @@ async def test_a_lost_script_is_sent_again(known: KnownGateway, redis_url: str) 
 async def test_a_full_worker_refuses_known_requests_too(redis_url: str, tmp_path: Path) -> None:
     """The limit of requests in progress counts both ways together."""
     async with open_known(redis_url, tmp_path, max_requests=1) as known:
-        text, _ = await known.mint(plan="busy")
+        text, _ = await known.mint(plan="plain")
         client, other, data = known.connect(), known.connect(), request("/export/a", text)
         await recognise(known, client, data)
         client.connection.data_received(data)
@@ -435,7 +435,7 @@ async def test_a_full_worker_refuses_known_requests_too(redis_url: str, tmp_path
 
 async def test_no_text_of_a_token_is_remembered(known: KnownGateway) -> None:
     """The table holds digests, keyed hashes, and answers."""
-    text, _ = await known.mint(plan="busy")
+    text, _ = await known.mint(plan="plain")
     client = known.connect()
     await recognise(known, client, request("/export/a", text))
     recognition = known.listener.recognition

@@ -11,6 +11,14 @@ LEFT_OUT = "GATEWAY_TEST_WITHOUT"
 """Names of the programs whose tests are left out; `make test` sets it. Without it a missing program fails its tests."""
 
 
+def find_optional(name: str) -> str:
+    """Return the path of a program that `make test` does not install. If it is missing, the test is left out."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"needs {name}")
+    return found
+
+
 def find_program(*names: str) -> str:
     """Return the path of the first of these programs that is on the PATH or beside this Python.
 

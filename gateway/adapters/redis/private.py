@@ -1,7 +1,7 @@
 """Access to the inside of redis-py's asyncio connections: the only file that uses a private name of redis-py.
 
 Rule: nothing here is needed to answer a request. If redis-py no longer has a name, `take_over` returns None and
-commands go through redis-py's public methods, which costs more CPU (docs/decisions/0019), and a reset is found by the
+commands go through redis-py's public methods, which costs more CPU (docs/decisions/0018), and a reset is found by the
 command that meets it.
 """
 

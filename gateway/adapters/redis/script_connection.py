@@ -2,7 +2,7 @@
 
 redis-py opens the connection (address, TLS, user, database). What it does for each command after that, through a pool,
 a stream and a parser in Python, costs a batch of admissions more than all the kernel does for it (measured:
-docs/decisions/0019). So the direct connection takes the open one over, and returns it at the first unexpected event:
+docs/decisions/0018). So the direct connection takes the open one over, and returns it at the first unexpected event:
 redis-py knows what to do then.
 """
 

@@ -3,6 +3,8 @@
 A parser never raises on what a client or a backend sent: a malformed field counts as absent.
 """
 
+import base64
+import binascii
 import calendar
 import email.utils
 import functools
@@ -12,8 +14,8 @@ from datetime import UTC, datetime
 
 from gateway.core.http.messages import Fields, field_value
 
-# b64token, RFC 6750 2.1. The scheme is case-insensitive, RFC 9110 11.1.
-_BEARER = re.compile(rb"bearer(?: .*)?", re.IGNORECASE | re.DOTALL)
+# token68 as base64, RFC 7617 2; b64token, RFC 6750 2.1. The scheme is case-insensitive, RFC 9110 11.1.
+_BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
 _BEARER_TOKEN = re.compile(rb"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
 # entity-tag = [ "W/" ] DQUOTE *etagc DQUOTE, RFC 9110 8.8.3
 _ENTITY_TAG = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
@@ -83,9 +85,10 @@ def parse_host(value: bytes) -> str | None:
     return found[0] if found else None
 
 
-def is_bearer(value: bytes) -> bool:
-    """Return whether an Authorization value has the scheme Bearer."""
-    return _BEARER.fullmatch(value) is not None
+def is_of_scheme(value: bytes, scheme: str) -> bool:
+    """Return whether an Authorization value has the scheme, which is named in lower case (RFC 9110 11.1)."""
+    name, _, _ = value.partition(b" ")
+    return name.lower() == scheme.encode()
 
 
 def parse_bearer(value: bytes) -> str | None:
@@ -95,6 +98,18 @@ def parse_bearer(value: bytes) -> str | None:
         return token.decode("ascii")
     match = _BEARER_TOKEN.fullmatch(value)
     return match[1].decode("ascii") if match else None
+
+
+def parse_basic_password(value: bytes) -> str | None:
+    """Return the password of an Authorization value with the scheme Basic (RFC 7617 2), None if it has none."""
+    match = _BASIC.fullmatch(value)
+    if match is None:
+        return None
+    try:
+        _, colon, password = base64.b64decode(match[1], validate=True).partition(b":")
+    except binascii.Error:
+        return None
+    return password.decode("ascii") if colon and password.isascii() else None
 
 
 def parse_entity_tags(values: Iterable[bytes]) -> list[bytes] | None:

@@ -12,7 +12,7 @@ import msgspec
 from gateway.core.http.fields import build_challenge
 from gateway.core.http.messages import Field, Response, ResponseHead
 from gateway.core.http.reasons import Reason
-from gateway.core.policies.model import Policy
+from gateway.core.policies.model import CredentialSource, Policy, Scheme
 from gateway.core.variants.model import OptionMistake
 
 _REGISTRY = "https://iana.org/assignments/http-problem-types#"
@@ -44,7 +44,9 @@ PROBLEMS: Mapping[Reason, Problem] = {
         431, "Request Header Fields Too Large", "The request's header fields are too large, or there are too many."
     ),
     Reason.REQUEST_TIMEOUT: Problem(408, "Request Timeout", "The request did not arrive in time."),
-    Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path or the Host field is malformed or ambiguous."),
+    Reason.MALFORMED_TARGET: Problem(
+        400, "Bad Request", "The path or the Host field is malformed or ambiguous, as a path with an encoded slash is."
+    ),
     Reason.TARGET_TOO_LONG: Problem(414, "URI Too Long", "The request target is too long."),
     Reason.CLIENT_GONE: Problem(
         499, "Client Closed Request", "The client closed the connection before it got an answer."
@@ -174,13 +176,17 @@ def _build_challenges(problem: Problem, policy: Policy, required_scopes: tuple[s
         parameters = {"error": problem.challenge, "error_description": problem.detail}
     if problem.status == 403 and required_scopes:
         parameters["scope"] = " ".join(required_scopes)
-    challenges = [
-        build_challenge("Bearer", {"realm": policy.name, **parameters})
-        if source.is_bearer
-        else build_challenge("ApiKey", {"realm": policy.name, "header": source.field.decode(), **parameters})
-        for source in policy.credentials
-    ]
-    return [(b"www-authenticate", challenge) for challenge in challenges]
+    return [(b"www-authenticate", _build_challenge(source, policy.name, parameters)) for source in policy.credentials]
+
+
+def _build_challenge(source: CredentialSource, realm: str, parameters: Mapping[str, str]) -> bytes:
+    match source.scheme:
+        case Scheme.BEARER:
+            return build_challenge("Bearer", {"realm": realm, **parameters})
+        case Scheme.BASIC:  # RFC 7617 2.1; it knows no errors
+            return build_challenge("Basic", {"realm": realm, "charset": "UTF-8"})
+        case Scheme.BARE:
+            return build_challenge("ApiKey", {"realm": realm, "header": source.field.decode(), **parameters})
 
 
 def _find_error_format(reason: Reason, problem: Problem, policy: Policy | None) -> bytes | None:

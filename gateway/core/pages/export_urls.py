@@ -18,7 +18,7 @@ import msgspec
 from gateway.core.http.targets import parse_path
 from gateway.core.pages.formatting import build_sample
 from gateway.core.policies.matching import bind_parameters
-from gateway.core.policies.model import Policy, Rule
+from gateway.core.policies.model import CredentialSource, Policy, Rule, Scheme
 from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.model import DocumentForm, InvalidOptions, Variant
 from gateway.core.variants.options import OfferedOption, VariantRule, build_offer, parse_variant
@@ -147,10 +147,12 @@ def variable_name(policy: str) -> str:
 
 
 def field_line(policy: Policy, value: str) -> str:
-    """Return the field that carries a token, as curl's -H takes it."""
-    source = policy.credentials[0]
-    if source.is_bearer:
+    """Return the field that carries a token, as curl takes it, for double quotes of a shell."""
+    source = _usual_source(policy)
+    if source.scheme is Scheme.BEARER:
         return f"Authorization: Bearer {value}"
+    if source.scheme is Scheme.BASIC:
+        return f"Authorization: Basic $(printf 'token:%s' \"{value}\" | base64 | tr -d '\\n')"
     return f"{'-'.join(part.capitalize() for part in source.field.decode().split('-'))}: {value}"
 
 
@@ -177,7 +179,12 @@ def build_snippets(policy: Policy, url: str, extension: str = "") -> tuple[Snipp
 def _field_option(policy: Policy) -> str:
     """Return the option of gateway-pull that names the field of the token, if that is not Authorization."""
     name = field_line(policy, "").partition(":")[0]
-    return "" if policy.credentials[0].is_bearer else f" --field {name}"
+    return "" if name == "Authorization" else f" --field {name}"
+
+
+def _usual_source(policy: Policy) -> CredentialSource:
+    """Return where a build puts the token: the first way that needs no encoding, if there is one."""
+    return next((one for one in policy.credentials if one.scheme is not Scheme.BASIC), policy.credentials[0])
 
 
 # The file and its entity tag are replaced after an answer of 200, and by nothing else: some versions of curl (7.88)

@@ -36,6 +36,7 @@ from gateway.core.policies.model import (
     Policy,
     PolicySet,
     Rule,
+    Scheme,
 )
 from gateway.core.policies.reaching import find_obstacle
 from gateway.core.policies.reading import Mistake, path_to, unknown_name
@@ -251,14 +252,16 @@ def _compile_credentials(context: CompileContext) -> Iterator[CredentialSource]:
         context.mistakes.append(Mistake("$.token.credential", "the same credential is listed twice"))
     for source in sources:
         kind, _, field = source.partition(":")
-        if source == "bearer":
-            yield CredentialSource(b"authorization", is_bearer=True)
+        if source in ("bearer", "basic"):
+            yield CredentialSource(b"authorization", Scheme(source))
         elif (kind == "header" and is_set_by_gateway(field.lower().encode())) or field.lower() == "authorization":
             context.mistakes.append(Mistake("$.token.credential", f"{field} cannot carry a credential of its own"))
         elif kind == "header" and field.replace("-", "").isalnum() and field.isascii():
-            yield CredentialSource(field.lower().encode(), is_bearer=False)
+            yield CredentialSource(field.lower().encode(), Scheme.BARE)
         else:
-            message = f'{source!r} is no credential: write "bearer" or "header:NAME", such as "header:X-API-Key"'
+            message = (
+                f'{source!r} is no credential: write "bearer", "basic" or "header:NAME", such as "header:X-API-Key"'
+            )
             context.mistakes.append(Mistake("$.token.credential", message))
 
 

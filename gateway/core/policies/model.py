@@ -6,6 +6,7 @@ backend of a policy: where it is, how long it may take, what is changed on the w
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -178,11 +179,22 @@ NO_PLAN = ""
 Entitlement = Literal["project", "owner", "token", "public"]
 
 
+class Scheme(StrEnum):
+    """How a field carries a token."""
+
+    BEARER = "bearer"
+    """Behind the scheme Bearer (RFC 6750 2.1)."""
+    BASIC = "basic"
+    """As the password of the scheme Basic (RFC 7617), whatever the user name is."""
+    BARE = "bare"
+    """As the whole value."""
+
+
 class CredentialSource(msgspec.Struct, frozen=True, cache_hash=True):
-    """A field that carries the credential; with the scheme Bearer (RFC 6750 2.1) or the bare text."""
+    """A field that carries the credential."""
 
     field: bytes
-    is_bearer: bool
+    scheme: Scheme
 
 
 USUAL = frozenset({b"authorization", b"x-api-key"})

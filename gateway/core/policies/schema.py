@@ -127,7 +127,8 @@ class TokenTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     shown_random: Annotated[int, Meta(ge=0, le=12)] | None = None
     """Replaces `shown`: the whole prefix and this many characters after it are kept for display."""
     credential: str | Annotated[list[str], Meta(min_length=1)] = "bearer"
-    """`bearer`, or `header:NAME`; a list if several are accepted."""
+    """`bearer`, `header:NAME`, or `basic`, where the token is the password and the user name is ignored; a list if
+    several are accepted."""
     bound_to: Binding = "project"
     """What each token is bound to: a project, an owner, or `none` if the product has neither."""
     parent_scope: ScopeName | None = None

@@ -14,7 +14,7 @@ import msgspec
 from gateway.core.errors import NotGrantable
 from gateway.core.policies.guarded import build_rule, require
 from gateway.core.policies.matching import parse_pattern
-from gateway.core.policies.model import CredentialSource, Plan, Policy, Rule, Upstream
+from gateway.core.policies.model import CredentialSource, Plan, Policy, Rule, Scheme, Upstream
 from gateway.core.tokens.audit import Actor
 from gateway.core.tokens.changes import TokenRequest
 from gateway.core.tokens.records import TokenRecord
@@ -38,7 +38,7 @@ ADMIN = Policy(
     hosts=(),
     upstream=Upstream(()),
     token_format=ADMIN_FORMAT,
-    credentials=(CredentialSource(b"authorization", is_bearer=True),),
+    credentials=(CredentialSource(b"authorization", Scheme.BEARER),),
     bound_to="owner",
     parent_scope="",
     sign_in_scope="",

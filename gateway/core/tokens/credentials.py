@@ -1,11 +1,12 @@
 """Find the one credential of a request, without IO: a missing or malformed one never reaches Redis."""
 
-from collections.abc import Iterable
+import base64
+from collections.abc import Callable, Iterable, Mapping
 
-from gateway.core.http.fields import is_bearer, parse_bearer
-from gateway.core.http.messages import Fields
+from gateway.core.http.fields import is_of_scheme, parse_basic_password, parse_bearer
+from gateway.core.http.messages import Field, Fields
 from gateway.core.http.reasons import Reason
-from gateway.core.policies.model import USUAL, CredentialSource, Policy
+from gateway.core.policies.model import USUAL, CredentialSource, Policy, Scheme
 from gateway.core.tokens.text import is_well_formed
 
 
@@ -15,21 +16,37 @@ def find_credential(fields: Fields, policy: Policy) -> str | Reason:
     There must be one credential, once: a second one is ambiguous even if it is equal (RFC 6750 2: a client must not use
     more than one method in a request).
     """
-    presented: tuple[CredentialSource, bytes] | None = None
+    presented: Field | None = None
     for source in policy.credentials:
-        for name, value in fields:
-            if name == source.field:
+        if presented is not None and presented[0] == source.field:
+            continue  # of two schemes of one field
+        for field in fields:
+            if field[0] == source.field:
                 if presented is not None:
                     return Reason.AMBIGUOUS_CREDENTIALS
-                presented = source, value
+                presented = field
     if presented is None:
         return Reason.MISSING_CREDENTIALS
-    source, value = presented
-    text = parse_bearer(value) if source.is_bearer else _parse_bare(value)
-    if text is not None and is_well_formed(text, policy.token_format):
-        return text
-    is_other_scheme = source.is_bearer and not is_bearer(value)
-    return Reason.MISSING_CREDENTIALS if is_other_scheme else Reason.MALFORMED_CREDENTIALS
+    value = presented[1]
+    reason = Reason.MISSING_CREDENTIALS
+    for source in policy.credentials:
+        if source.field == presented[0]:
+            text = _PARSERS[source.scheme.value](value)
+            if text is not None and is_well_formed(text, policy.token_format):
+                return text
+            if source.scheme is Scheme.BARE or is_of_scheme(value, source.scheme.value):
+                reason = Reason.MALFORMED_CREDENTIALS
+    return reason
+
+
+def build_credential(text: str, source: CredentialSource) -> Field:
+    """Return the field that presents a token of ASCII characters; the inverse of `find_credential`."""
+    value = text.encode("ascii")
+    if source.scheme is Scheme.BEARER:
+        value = b"Bearer " + value
+    elif source.scheme is Scheme.BASIC:
+        value = b"Basic " + base64.b64encode(b"token:" + value)
+    return source.field, value
 
 
 def credential_fields(sources: Iterable[CredentialSource]) -> frozenset[bytes]:
@@ -42,3 +59,10 @@ def credential_fields(sources: Iterable[CredentialSource]) -> frozenset[bytes]:
 
 def _parse_bare(value: bytes) -> str | None:
     return value.decode("ascii") if value.isascii() and value.decode("ascii").isprintable() else None
+
+
+_PARSERS: Mapping[str, Callable[[bytes], str | None]] = {
+    Scheme.BEARER: parse_bearer,
+    Scheme.BASIC: parse_basic_password,
+    Scheme.BARE: _parse_bare,
+}

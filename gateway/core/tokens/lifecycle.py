@@ -36,7 +36,7 @@ from gateway.core.tokens.changes import (
     grantable_to,
     make_record,
 )
-from gateway.core.tokens.credentials import find_credential
+from gateway.core.tokens.credentials import build_credential, find_credential
 from gateway.core.tokens.owners import OwnerRecord
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.text import (
@@ -279,8 +279,7 @@ def why_unacceptable(text: str, policy: Policy) -> str:
     if not is_well_formed(text, policy.token_format):
         return _why_malformed(text, policy.token_format)
     for source in policy.credentials if text.isascii() else ():
-        value = text.encode()
-        if find_credential([(source.field, b"Bearer " + value if source.is_bearer else value)], policy) == text:
+        if find_credential([build_credential(text, source)], policy) == text:
             return ""
     return "it has characters that no credential field can carry"
 

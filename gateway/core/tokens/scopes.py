@@ -1,7 +1,8 @@
 """Scopes: a token holds some, a rule requires some, and one scope can imply others.
 
 A scope may have aliases. A request may name a scope by an alias; what is stored is the scope's own name. A token that
-still holds an alias, from before the scope was renamed, holds the scope.
+still holds an alias, from before the scope was renamed, holds the scope. So a scope is renamed without a walk over all
+tokens, and nothing that reads scopes of a record needs to know aliases, but what grants them.
 """
 
 from collections.abc import Mapping

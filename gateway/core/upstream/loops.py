@@ -2,6 +2,10 @@
 
 Rule: a request is in a loop if the same policy of the same gateway would pass it on again. Two gateways in series, and
 a gateway with one policy whose backend is another policy's address, are no loop.
+
+The mark is a digest of the policy's name and the random instance of one `gateway serve`, so two installations with the
+same settings never refuse each other. A loop through a load balancer ends after one round of the nodes, or at once if
+they share GATEWAY_INSTANCE. Proxies rewrite Via (RFC 8586 1), and counting hops would make several requests out of one.
 """
 
 import functools

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from gateway.core.pages.export_urls import build_snippets, field_line, variable_name
-from gateway.core.policies.model import CredentialSource
+from gateway.core.policies.model import CredentialSource, Scheme
 from tests.support.policies import small_policies
 
 POLICY = small_policies().policies["small"]
@@ -25,7 +25,7 @@ def test_a_variable_is_one_that_every_shell_takes(policy: str, variable: str) ->
 
 def test_the_field_is_the_policys() -> None:
     """Bearer, or a field of its own."""
-    keyed = msgspec.structs.replace(POLICY, credentials=(CredentialSource(b"x-api-key", is_bearer=False),))
+    keyed = msgspec.structs.replace(POLICY, credentials=(CredentialSource(b"x-api-key", Scheme.BARE),))
     assert "Authorization: Bearer T" == field_line(POLICY, "T")
     assert "X-Api-Key: T" == field_line(keyed, "T")
     commands = [build_snippets(policy, "https://a.example/x")[1].text for policy in (POLICY, keyed)]

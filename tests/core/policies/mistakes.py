@@ -41,7 +41,7 @@ MISTAKES = {
     "bad_cost_never_fits": ["$.rules[0].cost: 6 never fits into the quota 'pull' of 5"],
     "bad_credential": [
         "$.token.credential: 'cookie:session' is no credential: "
-        'write "bearer" or "header:NAME", such as "header:X-API-Key"'
+        'write "bearer", "basic" or "header:NAME", such as "header:X-API-Key"'
     ],
     "bad_credential_twice": ["$.token.credential: the same credential is listed twice"],
     "bad_error_format_key": [
@@ -293,7 +293,7 @@ MISTAKES = {
         "$.rules[0].variants.options.form: the option 'shape' sets shape already",
     ],
     "bad_variants_option_values": [
-        "$.rules[0].variants.options.format: unknown value of format 'yml': did you mean 'xml'?",
+        "$.rules[0].variants.options.format: unknown value of format 'yml': did you mean 'yaml'?",
         "$.rules[0].variants.options.lang: a value is listed twice",
         "$.rules[0].variants.options.status: 'in review' cannot be a value: letters, digits and _ . @ - can",
         "$.rules[0].variants.options.shape: a list of no values allows none",

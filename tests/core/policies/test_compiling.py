@@ -13,6 +13,7 @@ from gateway.core.policies.model import (
     Policy,
     PolicySet,
     Rule,
+    Scheme,
     Upstream,
 )
 from gateway.core.quotas.model import Quota
@@ -71,11 +72,11 @@ def test_a_backend_can_be_replaced_by_name() -> None:
 @pytest.mark.parametrize(
     ("written", "compiled"),
     [
-        ('"bearer"', [CredentialSource(b"authorization", True)]),
-        ('"header:X-API-Key"', [CredentialSource(b"x-api-key", False)]),
+        ('"bearer"', [CredentialSource(b"authorization", Scheme.BEARER)]),
+        ('"header:X-API-Key"', [CredentialSource(b"x-api-key", Scheme.BARE)]),
         (
             '["header:X-API-Key", "bearer"]',
-            [CredentialSource(b"x-api-key", False), CredentialSource(b"authorization", True)],
+            [CredentialSource(b"x-api-key", Scheme.BARE), CredentialSource(b"authorization", Scheme.BEARER)],
         ),
     ],
 )

@@ -1,0 +1,1 @@
+"""Tokens where they should not be: how they are found, and how other scanners find them."""
