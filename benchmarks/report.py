@@ -44,6 +44,10 @@ def _table(results: Results, rows: Sequence[Measured]) -> Iterator[str]:
     for row in rows:
         yield _line("" if row.kind == kind else row.kind, row.server, *_cells(results, row))
         kind = row.kind
+    bases = {row.base for row in rows if row.base} - {row.name for row in rows}
+    for base in sorted(bases):
+        yield ""
+        yield f"Compared with `{base}`."
 
 
 def _cells(results: Results, row: Measured) -> Iterator[str]:
@@ -58,38 +62,30 @@ def _cells(results: Results, row: Measured) -> Iterator[str]:
 
 
 def _notes(results: Results) -> Iterator[str]:
+    before, after = results.system_load
     apart = "a core of its own" if results.is_apart else "NO core of its own: there is only one"
+    yield f"- {results.date}, CPython {results.python}, {results.cores} cores of {results.processor}."
+    yield f"- Load average: {before:.1f} before, {after:.1f} after. One worker, the server on {apart}."
+    yield f"- Rounds: {results.rounds}, in each of which every row had {results.seconds:g} s. Load by {results.client}."
+    yield "- Cells are the median of the rounds, with the lowest and the highest in brackets."
+    yield "- CPU is user and system time of the server's processes, the access log's thread included."
     yield (
-        f"{results.date}, CPython {results.python}, {results.cores} cores of {results.processor}; load average "
-        f"{results.system_load[0]:.1f} before and {results.system_load[1]:.1f} after. {results.rounds} rounds, in each "
-        f"of which every row had {results.seconds:g} s in turn; cells are the median, with the lowest and the highest "
-        f"round in brackets. One worker, the server on {apart}, load by {results.client}."
+        "- `x compared` is the proportion to the row that is named below the table, or to the one of the same kind "
+        "that has no proportion, round by round."
     )
-    yield ""
     yield (
-        "CPU is user and system time of the server's processes. `x compared` is the proportion to the row that the "
-        "table compares with, round by round. Tokens are drawn in turn, 1,000 of them unless the row says otherwise; "
-        "there are 32 keep-alive connections (10 MiB: 4; alone: 1); an access log is written unless the row says `no "
-        "log`; requests are those of curl. Every answer was counted by its status: an unexpected one ends the run."
+        "- 1,000 tokens are drawn in turn unless the row says otherwise, over 32 connections (10 MiB: 4; alone: 1). "
+        "Requests are those of curl. An access log is written unless the row says `no log`."
     )
-    idle = [row.name for row in results.rows if row.connections > 1 and row.median(lambda one: one.cores) < BUSY]
-    if idle:
-        yield ""
-        yield (
-            f"These servers used less than {BUSY:.0%} of their core, so that the load generator, Redis or other work "
-            f"bounded requests/s and latency: {'; '.join(idle)}."
-        )
-    for base, rows in _compared(results).items():
-        yield ""
-        yield f"Compared with `{base}`: {rows} rows."
+    yield "- Every answer was counted by its status: an unexpected one ends the run."
+    loaded = [row for row in results.rows if row.connections > 1]
+    idle = [row for row in loaded if row.median(lambda one: one.cores) < BUSY]
+    yield (
+        f"- In {len(idle)} of {len(loaded)} rows the server used less than {BUSY:.0%} of a core (column vCPU): there "
+        "the load generator, Redis or other work bounded requests/s and latency, and CPU is the figure to look at."
+    )
     for what in results.missing:
-        yield ""
-        yield f"Left out: {what}."
-
-
-def _compared(results: Results) -> dict[str, int]:
-    bases = [row.base for row in results.rows if row.base]
-    return {base: bases.count(base) for base in dict.fromkeys(bases)}
+        yield f"- Left out: {what}."
 
 
 def _line(*cells: str) -> str:

@@ -188,10 +188,9 @@ class Stage:
         file.write_text("\n".join(texts) + "\n")
         return str(file)
 
-    def one_of(self, tokens: str) -> str:
-        """Return a file with the first of the tokens alone."""
-        first = Path(tokens).read_text().split()[0]
-        return self.write_tokens(f"one-{Path(tokens).stem}", [first])
+    def first_of(self, tokens: str, count: int) -> str:
+        """Return a file with the first of the tokens."""
+        return self.write_tokens(f"{count}-{Path(tokens).stem}", Path(tokens).read_text().split()[:count])
 
     def new_log(self, name: str) -> Path:
         """Return where an access log is to be written; it is emptied between rows."""
