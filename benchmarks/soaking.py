@@ -35,8 +35,8 @@ TARGETS = ("/export", "/export?page=2", LARGE_TARGET, "/live")
 WEIGHTS = (10, 5, 2, 1)
 CONNECTIONS = 32
 REQUESTS_A_CHANGE = 100
-CHANGES_A_RELOAD = 200
-"""A reload forgets all that was learnt: with more of them, little would be recognised."""
+CHANGES_A_PURGE, CHANGES_A_RELOAD = 50, 200
+"""Both make all that was learnt useless: with more of them, little would be recognised."""
 BLOCKED_AT_ONCE = 5
 REVOKED_AT_ONCE = 40
 """Revoked tokens that go on asking; others take the place of those that were revoked before."""
@@ -129,10 +129,13 @@ class Changes:
             self._rename,
             self._override,
             self._block,
-            self._purge,
         )
-        number = sum(self.made.values())
-        action = self._reload if number % CHANGES_A_RELOAD == CHANGES_A_RELOAD - 1 else self._draw.choice(actions)
+        number = sum(self.made.values()) + 1
+        action = self._draw.choice(actions)
+        if number % CHANGES_A_PURGE == 0:
+            action = self._purge
+        if number % CHANGES_A_RELOAD == 0:
+            action = self._reload
         self.made[action.__name__.strip("_")] += 1
         try:
             await action()
