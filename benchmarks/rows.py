@@ -15,6 +15,7 @@ import redis
 
 from benchmarks.backend import HUGE_TARGET, LARGE_TARGET
 from benchmarks.clients import AUTHORIZED, TURN, Field, build_head
+from benchmarks.job import check_job
 from benchmarks.peers.processes import (
     FAR,
     Front,
@@ -61,6 +62,8 @@ CACHED, NOT_MODIFIED, UNKNOWN, OVER_LIMIT, LARGE, PROXIED = (
     "cached 64 KiB",
     "proxied 2 KiB",
 )
+LOGS = {NGINX: "nginx", GATEWAY_UNRECOGNISED: "unrecognised", BY_HAND: "careful"}
+"""Names of access logs that are not those of their servers."""
 JOB_FIELD = (("X-CI-Job", TURN),)
 REPEATS, FEW_TOKENS = 10, 100
 """How often a job asks with the same bytes in the row that includes learning, and with how many tokens: with more, a
@@ -123,7 +126,7 @@ class Server(msgspec.Struct, frozen=True):
 
 def build_rows(stage: Stage) -> Iterator[Row]:
     """Yield all rows, in the order of the tables."""
-    of_gateway = Tokens(stage.tokens("one"), stage.tokens("small"), stage.tokens("unknown"))
+    of_gateway = Tokens(stage.tokens("one"), stage.tokens("small"), stage.tokens("unknown"), stage.revoked_token())
     of_peers = build_tokens(stage)
     nginx = serve_nginx(stage)
     gateway = stage.serve_gateway("gateway")
@@ -158,18 +161,12 @@ def _servers(
         found.append(Server("node", node, of_peers, "node; hit", base))
     found.append(Server(BY_HAND, serve_careful(stage), of_peers, "careful; hit", base))
     for one in found:
-        yield msgspec.structs.replace(one, tag=_find_tag(one))
-
-
-def _find_tag(server: Server) -> str:
-    """Return the entity tag of /export, and have /export/large stored."""
-    token = Path(server.tokens.many).read_text().split()[0]
-    answer = ask_head(server.served.port, build_head("/export"), token)
-    ask_head(server.served.port, build_head(LARGE_TARGET), token)
-    tag = answer.field("etag")
-    if answer.status != 200 or tag is None:
-        raise SystemExit(f"{server.name} answered {answer.status}: {answer.content[:500]!r}")
-    return tag
+        log = None if "no log" in one.name else stage.folder / f"{LOGS.get(one.name, one.name)}.access.log"
+        tag = check_job(one.name, one.served, one.tokens, proxies=one.name != BY_HAND, log=log)
+        ask_head(
+            one.served.port, build_head(LARGE_TARGET), Path(one.tokens.many).read_text().split()[0]
+        )  # is stored now
+        yield msgspec.structs.replace(one, tag=tag)
 
 
 def _whole_job(servers: list[Server]) -> Iterator[Row]:
