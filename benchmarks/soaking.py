@@ -37,8 +37,11 @@ CONNECTIONS = 32
 REQUESTS_A_CHANGE = 100
 CHANGES_A_PURGE, CHANGES_A_RELOAD = 50, 200
 """Both make all that was learnt useless: with more of them, little would be recognised."""
-BLOCKED_AT_ONCE = 5
-REVOKED_AT_ONCE = 40
+BOUNDED_AT_ONCE = 10
+"""Tokens that are disabled, and tokens that lack a scope."""
+BLOCKED_AT_ONCE = 2
+"""Owners."""
+REVOKED_AT_ONCE = 10
 """Revoked tokens that go on asking; others take the place of those that were revoked before."""
 
 
@@ -151,6 +154,11 @@ class Changes:
     def _any(self) -> Token:
         return self._draw.choice([token for token in self.tokens if not token.is_revoked])
 
+    def _next(self, is_bounded: Callable[[Token], bool]) -> Token:
+        """Return a token to bound or, if so many are bounded already, one to free: most are to be answered."""
+        bounded = [token for token in self.tokens if is_bounded(token) and not token.is_revoked]
+        return self._draw.choice(bounded) if len(bounded) >= BOUNDED_AT_ONCE else self._any()
+
     def _open_owner(self) -> Owner:
         return self._draw.choice([owner for owner in self.owners if not owner.is_blocked])
 
@@ -170,12 +178,12 @@ class Changes:
             then()
 
     async def _toggle(self) -> None:
-        token = self._any()
+        token = self._next(lambda one: not one.is_active)
         is_active = not token.is_active
         await self._update(token, TokenChange(is_active=is_active), lambda: setattr(token, "is_active", is_active))
 
     async def _change_scopes(self) -> None:
-        token = self._any()
+        token = self._next(lambda one: not one.may_read)
         may_read = not token.may_read
         scopes = ("read", "write") if may_read else ("write",)
         await self._update(token, TokenChange(scopes=scopes), lambda: setattr(token, "may_read", may_read))

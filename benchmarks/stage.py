@@ -103,6 +103,8 @@ class Row(msgspec.Struct, frozen=True):
     is_tls: bool = False
     base: str = ""
     """The name of the row that it is compared with, in the same round."""
+    group: str = ""
+    """Rows of a group take turns. Those that are compared with one another are in one; empty: the section's."""
 
     @property
     def name(self) -> str:
