@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.admission.explanation import Inspection
+from gateway.core.errors import ChangeRefused
 from gateway.core.http.messages import ResponseHead
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.tokens.audit import AuditEntry, AuditQuery
@@ -23,6 +24,10 @@ class Tokens(Protocol):
 
     async def create(self, record: TokenRecord, entry: AuditEntry | None = None) -> None:
         """Add a record. Raise ChangeRefused for a token that exists or was revoked."""
+        ...
+
+    async def create_each(self, created: Sequence[tuple[TokenRecord, AuditEntry]]) -> list[ChangeRefused | None]:
+        """Add records as `create` does, many at once; return for each why it was refused, or None."""
         ...
 
     async def find(self, token_id: str) -> TokenRecord | None:
@@ -126,6 +131,10 @@ class Owners(Protocol):
 
     async def find(self, policy: str, owner: str) -> OwnerRecord | None:
         """Return the owner's record, or None if the owner is only a name, and restricts nothing."""
+        ...
+
+    async def find_each(self, owners: Collection[tuple[str, str]]) -> dict[tuple[str, str], OwnerRecord]:
+        """Return the records of owners, each named by policy and id, that have one."""
         ...
 
     async def find_all(self, policy: str) -> dict[str, OwnerRecord]:

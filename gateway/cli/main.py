@@ -59,6 +59,10 @@ TOKEN = {
     "revoke": Listed(
         "gateway.cli.token:revoke", "End tokens for good: the next request with one is refused, everywhere."
     ),
+    "export": Listed(
+        "gateway.cli.moving.export:export_tokens",
+        "Print the tokens of a policy as JSON lines, for a backup: digests, never texts.",
+    ),
     "scan": Listed(
         "gateway.cli.leaks.scan:scan",
         "Find tokens in a file, a folder, standard input (-) or the history of a git repository (--git).",

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from functools import reduce
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -69,7 +70,7 @@ NEW_TOKEN_OPTIONS = (
     click.option("--policy", "policy_name", help="The policy that the token is for."),
     click.option("--project", default="", help="The project it is bound to."),
     click.option("--owner", default="", help="The owner it is bound to."),
-    click.option("--name", required=True, help="What it is for, in your words."),
+    click.option("--name", help="What it is for, in your words."),
     click.option("--description", default="", help="More of your words."),
     click.option(
         "--scope",
@@ -114,6 +115,7 @@ async def create(
     read, write (which implies read) and introspect.
     """
 
+    check_name(options)
     if is_admin and (policy_name or parent or options["project"] or options["owner"] or options["plan"]):
         raise click.UsageError("--admin stands in the place of --policy, --project, --owner, --plan and --parent")
     if not is_admin and not policy_name and not parent:
@@ -143,6 +145,9 @@ async def create(
 @click.option("--digest", metavar="HEX64", help="Its digest, made under the pepper that `gateway serve` is given.")
 @click.option("--text-stdin", is_flag=True, help="Read its text from standard input; only the digest is kept.")
 @click.option("--shown", help="With --digest: the beginning of its text, for lists.")
+@click.option("--file", "file", metavar="FILE", help="Import many: a file of rows, - for standard input.")
+@click.option("--form", help="Of --file: csv, jsonl, or the export of kong, tyk, apisix or unkey.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="With --file: write each outcome here.")
 @pepper_option
 @policies_option
 @redis_option
@@ -157,16 +162,32 @@ async def import_token(
     digest: str | None,
     text_stdin: bool,
     shown: str | None,
+    file: str | None,
+    form: str | None,
+    report: Path | None,
     **options: Any,
 ) -> None:
     """Take over a token that exists elsewhere: its text stays valid, and nothing of it is kept but its beginning.
 
+    With --file, many: each row has a digest or a text, and the columns name, project, owner, scopes, plan, not_before,
+    expires_at, description, is_active and shown; the options stand in for those that are empty. The same file may be
+    imported again: tokens that are there stay as they are.
+
     A digest is HMAC-SHA-256 of the text under GATEWAY_TOKEN_PEPPER, or SHA-256 where `gateway serve` has no pepper; one
     made under another pepper is stored and never matches.
     """
-    if (digest is None) != text_stdin or (text_stdin and shown is not None):
-        raise click.UsageError("name one of: --digest HEX64 (with --shown TEXT or without), --text-stdin")
+    ways = sum((digest is not None, text_stdin, file is not None))
+    if ways != 1 or (shown is not None and digest is None) or (file is None and (form or report)):
+        raise click.UsageError("name one of: --digest HEX64 (with --shown TEXT or without), --text-stdin, --file FILE")
     policy = find_policy(policies, policy_name)
+    if file is not None:
+        from gateway.cli.moving.import_file import Source, import_file  # noqa: PLC0415 - one token needs none of it
+
+        async with open_management(redis_url, PolicyFolder(policies), pepper) as management:
+            defaults = msgspec.to_builtins(read_request(options, await management.now()))
+            await import_file(management, Source(file, form or ""), policy.name, defaults, report, as_json=as_json)
+        return
+    check_name(options)
     imported = ByText(_read_text()) if digest is None else ByDigest(digest, shown or "")
 
     async with open_management(redis_url, PolicyFolder(policies), pepper) as management:
@@ -188,6 +209,12 @@ def _read_text() -> str:
     return text.decode("ascii", errors="replace").removesuffix("\n").removesuffix("\r")
 
 
+def check_name(options: dict[str, Any]) -> None:
+    """Raise UsageError if a single token has no name; rows of a file have their own."""
+    if options["name"] is None:
+        raise click.UsageError("Missing option '--name'.")
+
+
 def find_policy(policies: str, name: str | None) -> Policy:
     """Return the policy of a name. Raise UsageError if there is none."""
     if name is None:
@@ -202,7 +229,7 @@ def read_request(options: dict[str, Any], now: int) -> TokenRequest:
     """Read the request of a new token from the options; `now` is in Unix seconds."""
     starts, ends = options["not_before"], options["expires"]
     return TokenRequest(
-        name=options["name"],
+        name=options["name"] or "",
         project=options["project"],
         owner=options["owner"],
         scopes=options["scopes"],

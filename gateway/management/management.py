@@ -11,7 +11,7 @@ its name, its number, its key and its entry of the history.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ from gateway.core.errors import (
 )
 from gateway.core.http.reasons import Reason
 from gateway.core.masking import NO_POLICIES
+from gateway.core.moving.rows import ImportRow, RowOutcome, RowResult, find_differences
 from gateway.core.pages.permissions import AccessScope
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.policies.reading import unknown_name
@@ -307,6 +308,41 @@ class Management:
             record = import_token(found, request, imported, self._pepper, at, owner)
             return await self._create(actor, Action.IMPORT, found, record)
 
+    async def import_tokens(self, actor: Actor, policy: str, rows: Sequence[ImportRow]) -> list[RowOutcome]:
+        """Import many tokens, and return what came of each. One that is there with the same settings is no change."""
+        found, at = self.policy(policy), await self._at(None)
+        owners = await self._owners.find_each({(policy, row.request.owner) for row in rows if row.request.owner})
+        refusals: dict[int, ChangeRefused] = {}
+        made: dict[int, TokenRecord] = {}
+        for row in rows:
+            try:
+                self._check_texts(row.request)
+                owner = owners.get((policy, row.request.owner))
+                record = import_token(found, row.request, row.imported, self._pepper, at, owner)
+                made[row.line] = msgspec.structs.replace(record, made_by=actor.token, is_active=row.is_active)
+            except ChangeRefused as error:
+                refusals[row.line] = error
+        known = {one.identity: one for one in await self._tokens.find_each([one.identity for one in made.values()])}
+        revoked = dict(zip(known, await self._tokens.are_revoked(list(known)), strict=True))
+        new = [line for line, record in made.items() if record.identity not in known]
+        created = await self._create_each(actor, found, [made[line] for line in new])
+        refusals |= {line: refused for line, refused in zip(new, created, strict=True) if refused}
+        for line in made.keys() - set(new):
+            old = known[made[line].identity]
+            if refused := _why_not_imported(old, made[line], is_revoked=revoked[old.identity]):
+                refusals[line] = refused
+        outcomes = [
+            RowOutcome(
+                line, RowResult.IMPORTED if one.identity not in known else RowResult.PRESENT, one.identity, one.name
+            )
+            for line, one in made.items()
+            if line not in refusals
+        ]
+        outcomes += [
+            await self._refuse_row(actor, policy, row, refusals[row.line]) for row in rows if row.line in refusals
+        ]
+        return sorted(outcomes, key=lambda outcome: outcome.line)
+
     async def update_token(
         self, actor: Actor, identity: str, change: TokenChange, expected: str | None = None, *, now: int | None = None
     ) -> TokenView:
@@ -517,6 +553,29 @@ class Management:
             raise
         return (await self._view([record]))[0]
 
+    async def _create_each(
+        self, actor: Actor, policy: Policy, records: Sequence[TokenRecord]
+    ) -> list[ChangeRefused | None]:
+        """Create tokens and return for each why it was refused, or None; one by one if they need names or numbers."""
+        if not (policy.has_unique_names or policy.has_numbers or actor.token):
+            entries = [about_token(actor, Action.IMPORT, one, compare_records(None, one)) for one in records]
+            return await self._tokens.create_each(list(zip(records, entries, strict=True)))
+        refusals: list[ChangeRefused | None] = []
+        for record in records:
+            try:
+                await self._create(actor, Action.IMPORT, policy, record)
+                refusals.append(None)
+            except ChangeRefused as refused:
+                refusals.append(refused)
+        return refusals
+
+    async def _refuse_row(self, actor: Actor, policy: str, row: ImportRow, refused: ChangeRefused) -> RowOutcome:
+        """Record that a row was refused, and return so."""
+        with suppress(ChangeRefused):
+            async with self.refusals(actor, Action.IMPORT, policy):
+                raise refused
+        return RowOutcome(row.line, RowResult.REFUSED, name=self.mask(row.request.name), reason=str(refused))
+
     async def _check_maker(self, made: TokenRecord) -> None:
         """Revoke the token that was just created, and raise TokenEnded, if the token that created it is revoked by now.
 
@@ -612,6 +671,16 @@ class Management:
             views += build_views(records[start : start + AT_ONCE], parents, revoked, now, bind)
             await asyncio.sleep(0)
         return views
+
+
+def _why_not_imported(known: TokenRecord, record: TokenRecord, *, is_revoked: bool) -> ChangeRefused | None:
+    """Return why a token that is there already cannot be imported; None if it is there as it should be."""
+    if is_revoked:
+        return ChangeRefused(f"token {record.identity} was revoked, for good: mint another one")
+    differences = find_differences(known, record)
+    if not differences:
+        return None
+    return ChangeRefused(f"token {record.identity} exists already, with another {', another '.join(differences)}")
 
 
 def _texts(value: Any) -> Iterator[str]:

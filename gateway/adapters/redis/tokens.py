@@ -54,6 +54,19 @@ class RedisOwners:
         fields: Any = await self._connection.run(lambda client: client.hgetall(redis_keys.owner(policy, owner)))
         return decode_owner({name.decode(): value.decode() for name, value in fields.items()}) if fields else None
 
+    async def find_each(self, owners: Collection[tuple[str, str]]) -> dict[tuple[str, str], OwnerRecord]:
+        """Return the records of owners, each named by its policy and its name, that have one."""
+        ordered, found = sorted(owners), dict[tuple[str, str], OwnerRecord]()
+        for start in range(0, len(ordered), AT_ONCE):
+            asked = ordered[start : start + AT_ONCE]
+            commands = [("HGETALL", redis_keys.owner(*owner)) for owner in asked]
+            for owner, fields in zip(
+                asked, await self._connection.run(partial(_pipeline, commands=commands)), strict=True
+            ):
+                if fields:
+                    found[owner] = decode_owner({name.decode(): value.decode() for name, value in fields.items()})
+        return found
+
     async def find_all(self, policy: str) -> dict[str, OwnerRecord]:
         """Return the records of a policy's owners, by name."""
         members: Any = await self._connection.run(lambda client: client.smembers(redis_keys.owners(policy)))
@@ -86,12 +99,17 @@ class RedisOwners:
             await self._write(copies, "", new)
         return True
 
-    async def bring(self, token: TokenRecord) -> None:
-        """Copy the owner's record to the token's bucket. The token is listed already, but not yet written."""
-        record = await self.find(token.policy, token.owner) if token.owner else None
-        if record is not None:
-            copy = redis_keys.owner_copy(token_id(token.digest), token.policy, token.owner)
-            await self._write([copy], "", record)
+    async def bring(self, tokens: Sequence[TokenRecord]) -> None:
+        """Copy the owners' records to the tokens' buckets. The tokens are listed already, but not yet written."""
+        owners = {(token.policy, token.owner) for token in tokens if token.owner}
+        found = await self.find_each(owners)
+        copies = {
+            redis_keys.owner_copy(bucket_of(token.digest), token.policy, token.owner): (token.policy, token.owner)
+            for token in tokens
+        }
+        for copy, owner in copies.items():
+            if owner in found:
+                await self._write([copy], "", found[owner])
 
     async def _write(self, keys: list[str], expected: str, record: OwnerRecord, entry: AuditEntry | None = None) -> int:
         """Write the record and return whether it was written; `entry` goes to the history with it.
@@ -135,14 +153,26 @@ class RedisTokens:
         self._revoke = read_script("audit.lua", "revoke.lua")
 
     async def create(self, record: TokenRecord, entry: AuditEntry | None = None) -> None:
-        identity = token_id(record.digest)
-        await self._index(record)
-        await self.owners.bring(record)
-        outcome = await self._put(_ABSENT, record, entry)
-        if outcome < 0:
-            raise ChangeRefused(f"token {identity} was revoked, for good: mint another one")
-        if outcome == 0:
-            raise ChangeRefused(f"token {identity} exists already")
+        await self._index([record])
+        await self.owners.bring([record])
+        _check_created(record, *await self._put([(_ABSENT, record, entry)]))
+
+    async def create_each(self, created: Sequence[tuple[TokenRecord, AuditEntry]]) -> list[ChangeRefused | None]:
+        """Add records as `create` does, many at once; return for each why it was refused, or None."""
+        records = [record for record, _ in created]
+        await self._index(records)
+        await self.owners.bring(records)
+        ordered = sorted(range(len(created)), key=lambda number: records[number].digest)
+        refusals: list[ChangeRefused | None] = [None] * len(created)
+        for _, bucket in groupby(ordered, lambda number: bucket_of(records[number].digest)):
+            numbers = list(bucket)
+            outcomes = await self._put([(_ABSENT, *created[number]) for number in numbers])
+            for number, outcome in zip(numbers, outcomes, strict=True):
+                try:
+                    _check_created(records[number], outcome)
+                except ChangeRefused as refused:
+                    refusals[number] = refused
+        return refusals
 
     async def find(self, identity: str) -> TokenRecord | None:
         """Return the record of an id, or None."""
@@ -191,7 +221,7 @@ class RedisTokens:
 
     async def replace(self, old: TokenRecord, new: TokenRecord, entry: AuditEntry | None = None) -> bool:
         """Replace `old` by `new`. Return False if another change came first or the token is revoked."""
-        return await self._put(encode_record(old), new, entry) == 1
+        return await self._put([(encode_record(old), new, entry)]) == [1]
 
     async def rotate(
         self, old: TokenRecord, new: TokenRecord, successor: TokenRecord, entry: AuditEntry | None = None
@@ -203,7 +233,7 @@ class RedisTokens:
         identity, successor_id = token_id(old.digest), token_id(successor.digest)
         if bucket_of(identity) != bucket_of(successor_id):
             raise ValueError("a successor is in its predecessor's bucket")
-        await self._index(successor)
+        await self._index([successor])
         keys = [
             redis_keys.token(identity),
             redis_keys.token(successor_id),
@@ -345,22 +375,27 @@ class RedisTokens:
         keys = await self._connection.run(lambda client: _scan(client, redis_keys.all_tokens()))
         return [key[-ID_LENGTH:].decode() for key in keys]
 
-    async def _index(self, record: TokenRecord) -> None:
-        """List a token before it is written: an entry without a record does no harm, the reverse hides a token."""
+    async def _index(self, records: Sequence[TokenRecord]) -> None:
+        """List tokens before they are written: an entry without a record does no harm, the reverse hides a token."""
         entries: list[Write] = [("SET", redis_keys.marker(), "1")]
-        entries += [("HSET", index, token_id(record.digest), "") for index in redis_keys.indexes(record)]
-        if record.parent:
-            entries.append(("SADD", redis_keys.children(record.parent), token_id(record.digest)))
-        if record.made_by:
-            entries.append(("SADD", redis_keys.made(record.made_by), token_id(record.digest)))
-        await self._writes.run(*entries)
+        for record in records:
+            entries += [("HSET", index, record.identity, "") for index in redis_keys.indexes(record)]
+            if record.parent:
+                entries.append(("SADD", redis_keys.children(record.parent), record.identity))
+            if record.made_by:
+                entries.append(("SADD", redis_keys.made(record.made_by), record.identity))
+        for start in range(0, len(entries), AT_ONCE):
+            await self._writes.run(*entries[start : start + AT_ONCE])
 
-    async def _put(self, old: bytes, new: TokenRecord, entry: AuditEntry | None) -> int:
-        identity = token_id(new.digest)
-        keys = [redis_keys.token(identity), redis_keys.revoked(identity), redis_keys.audit(identity)]
-        arguments = [identity, old, encode_record(new), _note(entry)]
-        outcome: int = await self._connection.run_script(self._replace, keys, arguments)
-        return outcome
+    async def _put(self, changes: Sequence[tuple[bytes, TokenRecord, AuditEntry | None]]) -> list[int]:
+        """Run the script that replaces records of one bucket: old one, new one, and entry of the history of each."""
+        identities = [new.identity for _, new, _ in changes]
+        keys = [redis_keys.revoked(identities[0]), redis_keys.audit(identities[0]), *map(redis_keys.token, identities)]
+        arguments = [
+            word for old, new, entry in changes for word in (new.identity, old, encode_record(new), _note(entry))
+        ]
+        outcomes: list[int] = await self._connection.run_script(self._replace, keys, arguments)
+        return outcomes
 
     async def _ask_buckets(self, identities: Sequence[str], ask: "_Ask") -> dict[str, Any]:
         """Return each id's answer to a command that takes the ids of one bucket.
@@ -373,6 +408,14 @@ class RedisTokens:
             answers = await self._connection.run(partial(_pipeline, commands=[ask(bucket) for bucket in buckets]))
             told.update(zip(chain.from_iterable(buckets), chain.from_iterable(answers), strict=True))
         return told
+
+
+def _check_created(record: TokenRecord, outcome: int) -> None:
+    """Raise ChangeRefused if the script has not created the record."""
+    if outcome < 0:
+        raise ChangeRefused(f"token {record.identity} was revoked, for good: mint another one")
+    if outcome == 0:
+        raise ChangeRefused(f"token {record.identity} exists already")
 
 
 def _note(entry: AuditEntry | None) -> bytes:
