@@ -5,6 +5,7 @@ an event loop that asks every millisecond how late it is: that is what a request
 """
 
 import asyncio
+import gc
 import resource
 import statistics
 import subprocess
@@ -79,6 +80,7 @@ def main() -> None:
 def _measure(kind: DocumentKind, variant: Variant) -> Cost:
     content = build_translations() if kind == "translations" else build_tokens()
     form = DocumentForm(kind)
+    gc.disable()  # as in the adapter's process
     _reset_peak()
     before = _resident_kib()
     times, size = [], 0

@@ -39,6 +39,7 @@ from gateway.pages.common import Pages, build_templates
 from gateway.pages.router import build_pages, render_http_error
 from gateway.pages.sessions import WRONG_SIGN_INS, Visitors
 from gateway.pipeline.authenticator import Authenticator
+from gateway.server.connection import Listener
 from gateway.server.requests import RequestAcceptor
 from gateway.settings import (
     Settings,
@@ -122,7 +123,7 @@ class Administration:
             await self.redis.close()
 
 
-def create_admin_listener(settings: Settings | None = None, client: "Client | None" = None) -> AdminListener:
+def create_admin_listener(settings: Settings | None = None, client: "Client | None" = None) -> Listener:
     """Build the admin listener as `gateway serve` runs it: behind a server with the limits of the public listener's."""
     settings = settings or read_settings()
     administration = Administration(settings, client)

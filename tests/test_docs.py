@@ -116,7 +116,7 @@ def test_every_format_is_documented() -> None:
     assert [list(formats) for formats in FORMATS.values()] == documented
     example = (ROOT / "policies" / "example.toml").read_text(encoding="utf-8")
     (line,) = re.findall(r"^# format = .*$", example, re.MULTILINE)
-    named = re.findall(r"\w+", line)
+    named = re.findall(r"[\w-]+", line)
     assert [] == [name for formats in FORMATS.values() for name in formats if name not in named]
 
 

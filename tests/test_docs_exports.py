@@ -50,13 +50,13 @@ def test_a_variant_is_as_the_page_shows_it(policy: str, document: str, asked: st
     assert content == made.content.decode().replace("\r\n", "\n")
 
 
-def test_the_page_shows_one_document_in_four_variants() -> None:
-    """Translations as nested and flat JSON, CSV and XML; and a document of design tokens as CSS."""
+def test_the_page_shows_one_document_in_five_variants() -> None:
+    """Translations as nested and flat JSON, CSV, XML and Android's; and design tokens as CSS and Swift."""
     shown = [
         (document, language)
         for document, (_, language, _) in zip(
             [one[1] for one in examples()], [block for block in BLOCKS if block[0]], strict=True
         )
     ]
-    assert ["json", "json", "csv", "xml", "css"] == [language for _, language in shown]
-    assert 1 == len({document for document, _ in shown[:4]})
+    assert ["json", "json", "csv", "xml", "xml", "css", "swift"] == [language for _, language in shown]
+    assert [1, 1] == [len({document for document, _ in some}) for some in (shown[:5], shown[5:])]

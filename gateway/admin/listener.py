@@ -36,6 +36,10 @@ class AdminListener:
             raise RuntimeError("requests come by gateway.server.connection:Connection, as `gateway serve` sets it up")
         await self._application(scope, receive, send)
 
+    def may_take(self, in_progress: int) -> bool:
+        """Return True: the listener has no limit of its own."""
+        return True
+
     async def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Response:
         """Return the response to any request. HEAD gets the head that GET would get (RFC 9110 9.3.2), on every address.
 

@@ -28,6 +28,7 @@ from gateway.core.recognition.conclusion import (
     line_values,
     near_quotas,
     read_numbers,
+    size_of,
     still_holds,
     write_near,
 )
@@ -35,10 +36,10 @@ from gateway.core.recognition.lesson import Answered, Lesson, Question, Take
 from gateway.core.usage import RECOGNITION, build_usage_key, read_usage_key
 from gateway.pipeline.learning import NotLearnt, Teacher
 
-MAXIMUM_KNOWN = 8_000
-"""Requests remembered in each of two generations: about 1 KB each, so 16 MB a worker."""
-MAXIMUM_UNKNOWN = 1_000
-"""The same of requests with a token that nobody minted. They have a table of their own, so garbage evicts nothing."""
+MAXIMUM_KNOWN_BYTES = 8 * 1024 * 1024
+"""For known requests, in each of two generations: a usual one takes about 1.5 KB."""
+MAXIMUM_UNKNOWN_BYTES = 1024 * 1024
+"""The same for requests with a token that nobody minted. They have a table of their own, so garbage evicts nothing."""
 MAXIMUM_SEEN = 20_000
 """Requests seen once, of which nothing but the key is remembered, in each of two generations."""
 MAXIMUM_BYTES = 4096
@@ -87,12 +88,17 @@ def is_candidate(data: bytes) -> bool:
 
 
 class Generations(Generic[T]):
-    """A table of at most twice `maximum` entries: what is not used while `maximum` others come is forgotten."""
+    """A table of two generations, each of at most `maximum` in size: what is unused while others fill one is forgotten.
+
+    An entry may exceed the maximum by itself.
+    """
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
-        self._young: dict[bytes, T] = {}
-        self._old: dict[bytes, T] = {}
+        self._size = 0
+        """The size of the young entries."""
+        self._young: dict[bytes, tuple[T, int]] = {}
+        self._old: dict[bytes, tuple[T, int]] = {}
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -100,21 +106,24 @@ class Generations(Generic[T]):
     def get(self, key: bytes) -> T | None:
         """Return the entry, and keep it longer."""
         found = self._young.get(key)
-        if found is None and self._old:
+        if found is None:
             found = self._old.pop(key, None)
-            if found is not None:
-                self.put(key, found)
-        return found
+            if found is None:
+                return None
+            self.put(key, *found)
+        return found[0]
 
-    def put(self, key: bytes, entry: T) -> None:
+    def put(self, key: bytes, entry: T, size: int = 1) -> None:
         """Add or replace an entry."""
-        if len(self._young) >= self._maximum:
-            self._old, self._young = self._young, {}
-        self._young[key] = entry
+        if self._size >= self._maximum:
+            self._old, self._young, self._size = self._young, {}, 0
+        replaced = self._young.get(key)
+        self._size += size - (replaced[1] if replaced is not None else 0)
+        self._young[key] = (entry, size)
 
     def clear(self) -> None:
         """Forget all."""
-        self._young, self._old = {}, {}
+        self._young, self._old, self._size = {}, {}, 0
 
 
 class Recognition:
@@ -155,8 +164,8 @@ class Recognition:
         self._new_id = new_id
         self._secret = secrets.token_bytes(32)
         self._served: PolicySet | None = None
-        self._known = Generations[Known](MAXIMUM_KNOWN)
-        self._unknown = Generations[Known](MAXIMUM_UNKNOWN)
+        self._known = Generations[Known](MAXIMUM_KNOWN_BYTES)
+        self._unknown = Generations[Known](MAXIMUM_UNKNOWN_BYTES)
         self._seen = Generations[int](MAXIMUM_SEEN)
         self._date = (0, b"")
 
@@ -287,7 +296,7 @@ class Recognition:
             known.allowed = found
         else:
             known.refused = found
-        table.put(lesson.key, known)
+        table.put(lesson.key, known, size_of(known))
 
     def miss(self, lesson: Lesson) -> None:
         """Take in that an answer is not whole: it cannot be learnt, and none that can was expected."""

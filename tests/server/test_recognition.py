@@ -454,6 +454,17 @@ def test_garbage_evicts_nothing() -> None:
     assert len(table) <= 6
 
 
+def test_large_entries_are_fewer() -> None:
+    """The memory of a table is bounded, however long the requests are that fill it."""
+    table = Generations[int](10_000)
+    for number in range(1000):
+        table.put(b"%d" % number, number, 4_000)
+    assert len(table) <= 6
+    table.put(b"one", 1, 4_000)
+    table.put(b"one", 2, 4_000)
+    assert 2 == table.get(b"one")
+
+
 @pytest.mark.parametrize(
     ("struct", "fields"),
     [(AdmissionFacts, FIELDS), (Restrictions, RESTRICTION_FIELDS), (RequestHead, REQUEST_FIELDS)],

@@ -108,7 +108,12 @@ def _build_variant(kind: DocumentKind, chosen: dict[str, Any]) -> Variant:
     _check_format(kind, chosen.get("format", "json"))
     for name in LISTS & chosen.keys():
         chosen[name] = tuple(sorted({one.strip() for one in chosen[name].split(",")}))
-    return Variant(**chosen)
+    variant = Variant(**chosen)
+    if FORMATS[kind][variant.format].has_one_language and len(variant.lang or ()) != 1:
+        raise click.UsageError(
+            f"--format {variant.format} is in one language: say which with --lang, such as --lang de"
+        )
+    return variant
 
 
 def _check_format(kind: DocumentKind, name: str) -> None:

@@ -44,7 +44,9 @@ PROBLEMS: Mapping[Reason, Problem] = {
         431, "Request Header Fields Too Large", "The request's header fields are too large, or there are too many."
     ),
     Reason.REQUEST_TIMEOUT: Problem(408, "Request Timeout", "The request did not arrive in time."),
-    Reason.MALFORMED_TARGET: Problem(400, "Bad Request", "The path or the Host field is malformed or ambiguous."),
+    Reason.MALFORMED_TARGET: Problem(
+        400, "Bad Request", "The path or the Host field is malformed or ambiguous, as a path with an encoded slash is."
+    ),
     Reason.TARGET_TOO_LONG: Problem(414, "URI Too Long", "The request target is too long."),
     Reason.CLIENT_GONE: Problem(
         499, "Client Closed Request", "The client closed the connection before it got an answer."

@@ -42,6 +42,8 @@ def compile_variants(
     names = _compile_names(table, f"{path}.names", mistakes)
     types = _compile_types(table, f"{path}.types", mistakes)
     options = _compile_options(table, parameters, f"{path}.options", mistakes)
+    if not any(option.sets == "lang" for option in options):
+        options = tuple(_without_languages(table, option, f"{path}.options", mistakes) for option in options)
     asked = tuple(
         (option.sets, option.name, option.segment is not None)
         for option in options
@@ -49,6 +51,21 @@ def compile_variants(
     )
     form = DocumentForm(table.document, names, types, asked)
     return VariantRule(form, options, table.source, table.filename, parameters)
+
+
+def _without_languages(table: VariantsTable, option: Option, path: str, mistakes: list[Mistake]) -> Option:
+    """Return the option without formats of one language, because no request can say which language it wants.
+
+    They are a mistake if the policy names them, and left out if it names none.
+    """
+    if option.sets != "format" or option.values is None:
+        return option
+    single = [name for name in option.values if FORMATS[table.document][name].has_one_language]
+    entry = table.options[option.name]
+    if single and (isinstance(entry, list) or entry.values is not None):
+        message = f"{', '.join(single)}: a file of {'these' if len(single) > 1 else 'this'} is in one language, and no "
+        mistakes.append(Mistake(path_to(path, option.name), f"{message}option says which: offer lang"))
+    return msgspec.structs.replace(option, values=tuple(name for name in option.values if name not in single))
 
 
 def _compile_names(table: VariantsTable, path: str, mistakes: list[Mistake]) -> tuple[tuple[str, str], ...]:

@@ -267,3 +267,17 @@ def line_values(
         trace.encode(),
         span_id.encode(),
     )
+
+
+OBJECT_BYTES = 600
+"""For the objects of an entry and of one conclusion in it, beside their bytes and texts."""
+
+
+def size_of(it: Known) -> int:
+    """Return about how many bytes of memory an entry takes."""
+    size = OBJECT_BYTES + sum(map(len, it.question))
+    for found in (it.allowed, it.refused):
+        if found is not None:
+            line = len(found.line.template) if found.line is not None else 0
+            size += OBJECT_BYTES + len(found.record) + sum(map(len, found.heads)) + len(found.response.template) + line
+    return size

@@ -4,6 +4,7 @@ An export ends with the first mistake. A check continues: entry by entry, alias 
 without mistakes is then written in every format, because some mistakes are those of one format only.
 """
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -16,9 +17,9 @@ from gateway.core.tokens.text import BYTE_ORDER_MARK
 from gateway.core.variants.design_tokens import DesignTokensDocument, find_token_mistakes
 from gateway.core.variants.documents import read_document
 from gateway.core.variants.formats import FORMATS
-from gateway.core.variants.model import DocumentForm, DocumentKind, Variant
+from gateway.core.variants.model import DocumentForm, DocumentKind, InvalidOptions, Variant
 from gateway.core.variants.rendering import render
-from gateway.core.variants.translations import TranslationsDocument, find_text_mistakes
+from gateway.core.variants.translations import TranslationsDocument, find_text_mistakes, select_texts
 
 ENTRIES: dict[DocumentKind, str] = {"translations": "entries", "design-tokens": "tokens"}
 """The field with the content of a document."""
@@ -104,14 +105,21 @@ def _find_unwritable(content: bytes, form: DocumentForm, formats: tuple[str, ...
     for name, written in FORMATS[form.kind].items():
         if name not in formats if formats else written.limits_names:
             continue
-        for shape in ("nested", "flat") if "shape" in written.heeds else ("nested",):
+        shapes = ("nested", "flat") if "shape" in written.heeds else ("nested",)
+        languages = [(one,) for one in _list_languages(content, form)] if written.has_one_language else [None]
+        for shape, lang in itertools.product(shapes, languages):
             try:
-                render(content, form, Variant(format=name, shape=shape))
+                render(content, form, Variant(format=name, shape=shape, lang=lang))
             except BrokenDocument as broken:
                 as_what = f"{name} (shape={shape})" if "shape" in written.heeds else name
                 told.setdefault(str(broken), []).append(as_what)
     for mistake, those in told.items():
-        yield f"{mistake} [as {', '.join(those)}]"
+        yield f"{mistake} [as {', '.join(dict.fromkeys(those))}]"
+
+
+def _list_languages(content: bytes, form: DocumentForm) -> tuple[str, ...]:
+    selected = select_texts(content, form, Variant())
+    return () if isinstance(selected, InvalidOptions) else selected.languages
 
 
 class _Object(dict[str, Any]):

@@ -6,6 +6,7 @@ shorter, as CSS writes them: token_values.py. Names follow that format's rules w
 empty, begins with `$` or has a brace in it.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -224,7 +225,13 @@ def _check_mode(mode: str, place: str, report: Report) -> None:
         report(BrokenDocument(place, problem))
 
 
+_PLAIN_NAME = re.compile(r"[^.{}$][^.{}]*(?:\.[^.{}$][^.{}]*){0,7}")
+"""What most names are, told at once."""
+
+
 def _check_name(name: str, place: str) -> None:
+    if len(name) <= 1000 and _PLAIN_NAME.fullmatch(name):
+        return
     segments = name.split(".")
     if len(segments) > MAXIMUM_SEGMENTS or len(name) > 1000:
         raise BrokenDocument(place, f"a name may have 1000 characters in {MAXIMUM_SEGMENTS} segments")

@@ -19,7 +19,11 @@ class Format(msgspec.Struct, frozen=True):
     extension: str
     heeds: tuple[Setting, ...] = ()
     limits_names: bool = False
-    """Whether it cannot express every name: a check includes it only if it is asked to."""
+    """Whether it cannot express every name or text: a check includes it only if it is asked to."""
+    has_one_language: bool = False
+    """Whether a file is in one language, so that a request has to say which."""
+    adds_source: bool = False
+    """Whether the texts of the document's source language stand beside the requested ones."""
 
 
 _TEXT = "text/plain; charset=utf-8"
@@ -30,6 +34,15 @@ FORMATS: Mapping[DocumentKind, Mapping[str, Format]] = {
         "json": Format("application/json", "json", ("shape", "pretty")),
         "csv": Format("text/csv; charset=utf-8; header=present", "csv", ("bom",)),
         "xml": Format("application/xml; charset=utf-8", "xml", ("shape", "pretty")),
+        "i18next": Format("application/json", "json", ("shape", "pretty")),
+        "android": Format("application/xml; charset=utf-8", "xml", limits_names=True, has_one_language=True),
+        "strings": Format(_TEXT, "strings", has_one_language=True),
+        "xcstrings": Format("application/json", "xcstrings", ("pretty",)),
+        "arb": Format("application/json", "arb", ("pretty",), limits_names=True, has_one_language=True),
+        "po": Format(_TEXT, "po", limits_names=True, has_one_language=True),
+        "properties": Format(_TEXT, "properties", has_one_language=True),
+        "xliff": Format("application/xliff+xml", "xlf", limits_names=True, has_one_language=True, adds_source=True),
+        "yaml": Format("application/yaml", "yml", limits_names=True),
     },
     "design-tokens": {
         "json": Format("application/json", "json", ("shape", "pretty")),
@@ -40,6 +53,9 @@ FORMATS: Mapping[DocumentKind, Mapping[str, Format]] = {
         "less": Format(_TEXT, "less", limits_names=True),
         "tailwind": Format("text/css; charset=utf-8", "css"),
         "dtcg": Format("application/design-tokens+json", "tokens.json", ("pretty",)),
+        "style-dictionary": Format("application/json", "json", ("pretty",)),
+        "swift": Format(_TEXT, "swift", limits_names=True),
+        "kotlin": Format(_TEXT, "kt", limits_names=True),
     },
 }
 

@@ -116,9 +116,13 @@ def refuse_unknown(
 ) -> InvalidOptions | None:
     """Return the mistake of asking for what the document does not have, if only the document knows; else None."""
     for asked, option, in_path in form.asked:
-        allowed = tuple(known)
-        if asked == setting and not set(values).issubset(allowed):
+        there = tuple(known)
+        if asked == setting and not set(values).issubset(there):
+            allowed = tuple(value for value in there if not (in_path and "/" in value))
             message = f"The option {option} must be one of {', '.join(allowed)}."
+            if len(allowed) < len(there):
+                others = ", ".join(value for value in there if value not in allowed)
+                message += f" The document also has {others}: a path cannot have a slash in a value, a query can."
             return InvalidOptions((OptionMistake(option, message, allowed),), in_path)
     return None
 

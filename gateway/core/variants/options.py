@@ -102,7 +102,20 @@ def _parse_variant(
             mistakes.append(value)
         else:
             chosen[option.sets] = value
-    return InvalidOptions(tuple(mistakes)) if mistakes else _build_variant(form, chosen)
+    if mistakes:
+        return InvalidOptions(tuple(mistakes))
+    variant = _build_variant(form, chosen)
+    return refuse_languages(form, variant, next((one for one in options if one.sets == "lang"), None)) or variant
+
+
+def refuse_languages(form: DocumentForm, variant: Variant, option: Option | None) -> InvalidOptions | None:
+    """Return the mistake of naming no language for a format of one; `option` is what names it."""
+    if not FORMATS[form.kind][variant.format].has_one_language or len(variant.lang or ()) == 1:
+        return None
+    name, known = ("lang", None) if option is None else (option.name, option.values)
+    of_what = f" of {', '.join(known)}" if known else ", such as de"
+    message = f"The format {variant.format} is in one language: the option {name} must say one{of_what}."
+    return InvalidOptions((OptionMistake(name, message, known or ()),))
 
 
 def _build_variant(form: DocumentForm, chosen: Mapping[Setting, tuple[str, ...] | None]) -> Variant:

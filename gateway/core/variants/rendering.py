@@ -8,25 +8,41 @@ from typing import Any
 
 from gateway.core.errors import BrokenDocument
 from gateway.core.http.etags import build_weak_tag
-from gateway.core.variants import render_text, render_tokens
 from gateway.core.variants.design_tokens import select_tokens
 from gateway.core.variants.model import DocumentForm, DocumentKind, InvalidOptions, Rendered, Variant
+from gateway.core.variants.renderers import apps, catalogs, code, text, tokens
 from gateway.core.variants.translations import select_texts
 
 MAXIMUM_VARIANT_BYTES = 64 * 1024 * 1024
 """A document can be written so that a variant is many times larger than it."""
 
 RENDERERS: Mapping[DocumentKind, Mapping[str, Callable[[Any, Variant], Iterator[bytes]]]] = {
-    "translations": {"json": render_text.render_json, "csv": render_text.render_csv, "xml": render_text.render_xml},
+    "translations": {
+        "json": text.render_json,
+        "csv": text.render_csv,
+        "xml": text.render_xml,
+        "i18next": catalogs.render_i18next,
+        "android": apps.render_android,
+        "strings": apps.render_strings,
+        "xcstrings": apps.render_xcstrings,
+        "arb": apps.render_arb,
+        "po": catalogs.render_po,
+        "properties": catalogs.render_properties,
+        "xliff": catalogs.render_xliff,
+        "yaml": catalogs.render_yaml,
+    },
     "design-tokens": {
-        "json": render_tokens.render_token_json,
-        "css": render_tokens.render_css,
-        "scss": render_tokens.render_scss,
-        "js": render_tokens.render_js,
-        "ts": render_tokens.render_ts,
-        "less": render_tokens.render_less,
-        "tailwind": render_tokens.render_tailwind,
-        "dtcg": render_tokens.render_dtcg,
+        "json": tokens.render_token_json,
+        "css": tokens.render_css,
+        "scss": tokens.render_scss,
+        "js": tokens.render_js,
+        "ts": tokens.render_ts,
+        "less": tokens.render_less,
+        "tailwind": tokens.render_tailwind,
+        "dtcg": tokens.render_dtcg,
+        "style-dictionary": tokens.render_style_dictionary,
+        "swift": code.render_swift,
+        "kotlin": code.render_kotlin,
     },
 }
 """The renderer of each format of formats.py."""

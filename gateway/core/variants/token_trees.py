@@ -130,17 +130,17 @@ class TokenTree:
             return None
 
     def _build_token(self, member: Mapping[str, Any], name: str, place: str, inherited: str | None) -> DesignToken:
-        for other in member:
-            if other not in _OF_TOKENS:
-                what = f"a token has no {other}: it has" if other.startswith("$") else "a token has no members but"
-                raise BrokenDocument(f"{place}.{other}", f"{what} {', '.join(sorted(_OF_TOKENS))}")
+        if not _OF_TOKENS.issuperset(member):
+            other = next(name for name in member if name not in _OF_TOKENS)
+            what = f"a token has no {other}: it has" if other.startswith("$") else "a token has no members but"
+            raise BrokenDocument(f"{place}.{other}", f"{what} {', '.join(sorted(_OF_TOKENS))}")
         if VALUE in member and REFERENCE in member:
             raise BrokenDocument(place, f"a token has either {VALUE} or {REFERENCE}")
         value = member[VALUE] if VALUE in member else {REFERENCE: member[REFERENCE]}
         own_type = _text(member, "$type", place)
         extensions = _object(member, "$extensions", place)
-        modes = _object(extensions, "mode", f"{place}.$extensions")
-        kept = {key: data for key, data in extensions.items() if key != "mode"}
+        modes = _object(extensions, "mode", f"{place}.$extensions") if extensions else {}
+        kept = {key: data for key, data in extensions.items() if key != "mode"} if extensions else None
         return DesignToken(
             name=name,
             value=value,

@@ -37,25 +37,25 @@ _WEIGHTS = {
 
 
 class _Range(msgspec.Struct, frozen=True):
-    """The numbers that a component of a color may be (Color Module 2025.10, 4.2)."""
+    """The numbers that a component of a color may be, both ends included."""
 
     least: float
     most: float
-    is_hue: bool = False
-
-    def has(self, number: float) -> bool:
-        """Return whether it may be this number; a hue of 360 degrees is written 0."""
-        return self.least <= number <= self.most and not (self.is_hue and number == self.most)
 
     @property
     def words(self) -> str:
         """The range in words, for messages."""
         if self.most == _MAXIMUM_NUMBER:
             return f"within {self.most:g}" if self.least < 0 else f"{self.least:g} or more"
-        return f"{self.least:g} to {'less than ' if self.is_hue else ''}{self.most:g}"
+        return f"{self.least:g} to {self.most:g}"
 
 
-_UNIT, _PERCENT, _HUE = _Range(0, 1), _Range(0, 100), _Range(0, 360, is_hue=True)
+_UNIT, _PERCENT = _Range(0, 1), _Range(0, 100)
+_HUE = _Range(0, 360)
+"""Degrees. 360 is another name of 0 (CSS Color 4, 4.3), and the Color Module has only 0: so 0 is what is written."""
+_BLUE = _Range(0, 1.0891)
+"""Z of D65: white has 1.08906 (CSS Color 4, 10.8), and no color that a display can show has more. The Color Module says
+0 to 1, and so could not write white down."""
 _ANY, _CHROMA = _Range(-_MAXIMUM_NUMBER, _MAXIMUM_NUMBER), _Range(0, _MAXIMUM_NUMBER)
 _COLOR_SPACES: Mapping[str, tuple[_Range, _Range, _Range]] = {
     **dict.fromkeys(("srgb", "srgb-linear", "display-p3", "a98-rgb", "prophoto-rgb", "rec2020"), (_UNIT, _UNIT, _UNIT)),
@@ -64,8 +64,10 @@ _COLOR_SPACES: Mapping[str, tuple[_Range, _Range, _Range]] = {
     "lch": (_PERCENT, _CHROMA, _HUE),
     "oklab": (_UNIT, _ANY, _ANY),
     "oklch": (_UNIT, _CHROMA, _HUE),
-    **dict.fromkeys(("xyz-d65", "xyz-d50"), (_UNIT, _UNIT, _UNIT)),
+    "xyz-d65": (_UNIT, _UNIT, _BLUE),
+    "xyz-d50": (_UNIT, _UNIT, _UNIT),
 }
+"""The ranges of the Color Module 2025.10 (4.2) and of its JSON schema, but for those that say otherwise."""
 _STROKES = frozenset({"solid", "dashed", "dotted", "double", "groove", "ridge", "outset", "inset"})
 _CAPS = frozenset({"round", "butt", "square"})
 
@@ -158,7 +160,7 @@ def _color(value: Any, place: str, aliases: Aliases) -> Any:
     if isinstance(value, str) and _HEX.fullmatch(value):
         digits = value[1:].lower()
         digits = "".join(digit * 2 for digit in digits) if len(digits) < 6 else digits
-        channels = [round(channel / 255, 4) for channel in bytes.fromhex(digits)]
+        channels = [_CHANNELS[channel] for channel in bytes.fromhex(digits)]
         color: dict[str, Any] = {"colorSpace": "srgb", "components": channels[:3], "hex": f"#{digits[:6]}"}
         return color | {"alpha": channels[3]} if len(digits) == 8 else color
     if not isinstance(value, dict):
@@ -194,12 +196,13 @@ def _components(value: Any, space: str, place: str, aliases: Aliases) -> list[An
             here = f"{place}[{index}]"
             plain = _plain(component, here, aliases)
             plain = plain if plain == "none" else _part("number", plain, here, aliases)
-        if plain != "none" and not allowed.has(plain):
+        if plain != "none" and not allowed.least <= plain <= allowed.most:
             raise BrokenDocument(f"{place}[{index}]", f"out of range: in {space} it is {allowed.words}")
-        found.append(plain)
+        found.append(0 if allowed is _HUE and plain == allowed.most else plain)
     return found
 
 
+_CHANNELS = [round(channel / 255, 4) for channel in range(256)]
 _COLOR_MEMBERS = {"colorSpace", "components", "alpha", "hex"}
 
 
@@ -253,7 +256,35 @@ def _stroke_style(value: Any, place: str, aliases: Aliases) -> Any:
     return {"dashArray": _list_of("dimension")(dashes, place, aliases), "lineCap": cap}
 
 
-def _composite(kind: str, parts: Mapping[str, str], flag: str | None = None) -> Check:
+PARTS: Mapping[str, Mapping[str, str]] = {
+    "border": {"color": "color", "width": "dimension", "style": "strokeStyle"},
+    "transition": {"duration": "duration", "delay": "duration", "timingFunction": "cubicBezier"},
+    "shadow": {
+        "offsetX": "dimension",
+        "offsetY": "dimension",
+        "blur": "dimension",
+        "spread": "dimension",
+        "color": "color",
+        "inset": "flag",
+    },
+    "gradient": {"color": "color", "position": "number"},
+    "typography": {
+        "fontFamily": "fontFamily",
+        "fontSize": "dimension",
+        "fontWeight": "fontWeight",
+        "letterSpacing": "dimension",
+        "lineHeight": "number",
+    },
+    "strokeStyle": {"dashArray": "dashes", "lineCap": "word"},
+}
+"""The parts of values that have some, with the type of each; dashes, words and flags are no types of tokens. The values
+of a shadow and a gradient may be lists of these, and a stroke style may be a word."""
+
+
+def _composite(kind: str) -> Check:
+    flag = next((part for part, type_ in PARTS[kind].items() if type_ == "flag"), None)
+    parts = {part: type_ for part, type_ in PARTS[kind].items() if part != flag}
+
     def check(value: Any, place: str, aliases: Aliases) -> Any:
         if not isinstance(value, dict) or not parts.keys() <= value.keys() <= {*parts, flag}:
             raise BrokenDocument(place, f"not a value of type {kind}: its members are {', '.join(parts)}")
@@ -294,13 +325,8 @@ def _parse_number(text: str) -> int | float:
     return int(number) if number.is_integer() and "." not in text else number
 
 
-_SHADOW = _composite(
-    "shadow",
-    {"offsetX": "dimension", "offsetY": "dimension", "blur": "dimension", "spread": "dimension", "color": "color"},
-    flag="inset",
-)
+_SHADOW = _composite("shadow")
 _SHADOWS = _list_of("shadow", _SHADOW)
-_STOP = _composite("gradient", {"color": "color", "position": "number"})
 
 TYPES: Mapping[str, Check] = {
     "color": _color,
@@ -311,20 +337,9 @@ TYPES: Mapping[str, Check] = {
     "cubicBezier": _cubic_bezier,
     "number": _number,
     "strokeStyle": _stroke_style,
-    "border": _composite("border", {"color": "color", "width": "dimension", "style": "strokeStyle"}),
-    "transition": _composite(
-        "transition", {"duration": "duration", "delay": "duration", "timingFunction": "cubicBezier"}
-    ),
+    "border": _composite("border"),
+    "transition": _composite("transition"),
     "shadow": _shadow,
-    "gradient": _list_of("gradient", _STOP),
-    "typography": _composite(
-        "typography",
-        {
-            "fontFamily": "fontFamily",
-            "fontSize": "dimension",
-            "fontWeight": "fontWeight",
-            "letterSpacing": "dimension",
-            "lineHeight": "number",
-        },
-    ),
+    "gradient": _list_of("gradient", _composite("gradient")),
+    "typography": _composite("typography"),
 }

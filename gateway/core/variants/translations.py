@@ -5,13 +5,14 @@ empty object and a missing language are the same: the value is missing. An entry
 languages is not in the variant. Keys and languages are sorted, whatever the order in the document.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
 
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.documents import read_document
+from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.model import (
     LISTED,
     DocumentForm,
@@ -52,6 +53,9 @@ class TranslationsDocument(msgspec.Struct, frozen=True):
     entries: list[Entry]
     languages: list[str] = []
     """Languages that the product has even if no entry does yet."""
+    source_language: str | None = None
+    """The language that texts are written in first: `xliff` and `xcstrings` name it. Absent: en if the document has
+    it, else the first of `languages`, else the first by name."""
 
 
 class Texts(msgspec.Struct, frozen=True):
@@ -61,6 +65,41 @@ class Texts(msgspec.Struct, frozen=True):
     keys: tuple[str, ...]
     columns: Sequence[Sequence[Leaf]]
     """The values of all keys for each language; None for a missing one."""
+    plurals: Mapping[str, Mapping[str, int]] = {}
+    """Of each entry that has plural forms, and no other: the form to the position of its key."""
+    source_language: str = ""
+    """What texts are written in first."""
+
+
+PLURAL_CATEGORIES = ("zero", "one", "two", "few", "many", "other")
+"""Of the CLDR (Unicode TR 35, part 3, 5.1). An object of these, with `other` among them, is an entry's plural forms."""
+
+
+def list_places(texts: Texts) -> dict[str, dict[str, int]]:
+    """Return for each entry the positions of its keys by plural form, or under an empty name if it has none."""
+    forms = {position: (name, form) for name, found in texts.plurals.items() for form, position in found.items()}
+    places: dict[str, dict[str, int]] = {}
+    for position, key in enumerate(texts.keys):
+        name, form = forms.get(position, (key, ""))
+        places.setdefault(name, {})[form] = position
+    for name in texts.plurals:
+        places[name] = {form: places[name][form] for form in ("", *PLURAL_CATEGORIES) if form in places[name]}
+    return places
+
+
+def list_entries(texts: Texts, column: Sequence[Leaf]) -> Iterator[tuple[str, Leaf | dict[str, Leaf]]]:
+    """Yield each entry that a language has, with its value, or with its plural forms in order."""
+    for name, places in list_places(texts).items():
+        found = {form: column[place] for form, place in places.items() if column[place] is not None}
+        if "" in found:
+            yield name, found[""]
+        elif found:
+            yield name, found
+
+
+def write_leaf(value: Leaf) -> str:
+    """Write the value as a text, for formats that have nothing else."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts | InvalidOptions:
@@ -72,10 +111,32 @@ def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts 
     if refused is not None:
         return refused
     languages = tuple(sorted(known if variant.lang is None else variant.lang))
-    rows = _list_rows(document, form, variant, languages, raise_broken)
+    source = _find_source(document, known)
+    if FORMATS[form.kind][variant.format].adds_source and source not in languages:
+        languages = (*languages, source)
+    rows, forms = _list_rows(document, form, variant, languages, raise_broken)
     keys = tuple(sorted(rows))
-    ordered = [rows[key] for key in keys]
-    return Texts(languages, keys, [[row.get(language) for row in ordered] for language in languages])
+    lines = [tuple(map(rows[key].get, languages)) for key in keys]
+    columns = tuple(zip(*lines, strict=True)) or ((),) * len(languages)
+    return Texts(languages, keys, columns, _find_plurals(keys, forms), source)
+
+
+def _find_source(document: TranslationsDocument, known: set[str]) -> str:
+    """Return the source language, or an empty text if there is no language at all."""
+    if document.source_language is not None:
+        return document.source_language
+    return "en" if "en" in known else next(iter((*document.languages, *sorted(known))), "")
+
+
+def _find_plurals(keys: Sequence[str], forms: Mapping[str, set[str]]) -> dict[str, dict[str, int]]:
+    """Return the entries of `forms` whose names are plural forms, with the positions of their keys."""
+    plurals = {name for name, found in forms.items() if "other" in found and found.issubset(PLURAL_CATEGORIES)}
+    found: dict[str, dict[str, int]] = {}
+    for position, key in enumerate(keys) if plurals else ():
+        name, _, form = key.rpartition(".")
+        if name in plurals and form in forms[name]:
+            found.setdefault(name, {})[form] = position
+    return found
 
 
 def find_text_mistakes(document: TranslationsDocument, form: DocumentForm, report: Report) -> None:
@@ -89,7 +150,7 @@ def _list_languages(document: TranslationsDocument, report: Report) -> set[str]:
     known = set(document.languages).union(*(entry.values for entry in document.entries))
     if len(known) > MAXIMUM_LANGUAGES:
         report(BrokenDocument("$", f"a document may have {MAXIMUM_LANGUAGES} languages, this has {len(known)}"))
-    for language in sorted(known):
+    for language in sorted(known | {document.source_language or "en"}):
         if LISTED.fullmatch(language) is None:
             report(BrokenDocument("$", f"{language[:100]!r} is no name of a language, such as pt-BR"))
     return known
@@ -97,17 +158,18 @@ def _list_languages(document: TranslationsDocument, report: Report) -> set[str]:
 
 def _list_rows(
     document: TranslationsDocument, form: DocumentForm, variant: Variant, languages: tuple[str, ...], report: Report
-) -> dict[str, dict[str, Leaf]]:
-    """Return each key with its values in some of the languages."""
+) -> tuple[dict[str, dict[str, Leaf]], dict[str, set[str]]]:
+    """Return each key with its values in some of the languages, and the names inside values that are objects."""
     entries = dict(form.names).get("entries", "entries")
     statuses, chosen = variant.status, frozenset(languages)
     owners: dict[str, str] = {}
     rows: dict[str, dict[str, Leaf]] = {}
+    forms: dict[str, set[str]] = {}
     for position, entry in enumerate(document.entries):
         if statuses is not None and entry.status not in statuses:
             continue
         key = (variant.key == "named" and entry.key) or str(entry.id)
-        for name, values in _spread(key, entry.values):
+        for name, values in _spread(key, entry.values, forms):
             if chosen.isdisjoint(values):
                 continue
             place = f"$.{entries}[{position}]"
@@ -120,19 +182,23 @@ def _list_rows(
     if len(rows) * len(languages) > MAXIMUM_CELLS:
         message = f"{len(rows)} keys in {len(languages)} languages are more than {MAXIMUM_CELLS} values"
         report(BrokenDocument("$", message))
-    return rows
+    return rows, forms
 
 
-def _spread(key: str, values: dict[str, Value]) -> Iterator[tuple[str, dict[str, Leaf]]]:
-    """Yield the entry itself if its values are leaves, and an entry for each form if they are objects."""
+def _spread(key: str, values: dict[str, Value], inside: dict[str, set[str]]) -> Iterator[tuple[str, dict[str, Leaf]]]:
+    """Yield the entry itself if its values are leaves, and an entry for each form if they are objects.
+
+    Add the names in each object to `inside`, under the key whose value the object is.
+    """
     leaves: dict[str, Leaf] = {}
     forms: dict[str, dict[str, Leaf]] = {}
     for language, value in values.items():
         if isinstance(value, dict):
             for form, inner in value.items():
-                parts = inner.items() if isinstance(inner, dict) else ((None, inner),)
-                for part, leaf in parts:
-                    name = f"{key}.{form}" if part is None else f"{key}.{form}.{part}"
+                outer, parts = (f"{key}.{form}", inner) if isinstance(inner, dict) else (key, {form: inner})
+                inside.setdefault(outer, set()).update(parts)
+                for part, leaf in parts.items():
+                    name = f"{outer}.{part}"
                     if leaf is None:
                         continue
                     if language in forms.get(name, ()):  # "a.b" beside "b" in "a": reported like any other repetition

@@ -293,7 +293,7 @@ MISTAKES = {
         "$.rules[0].variants.options.form: the option 'shape' sets shape already",
     ],
     "bad_variants_option_values": [
-        "$.rules[0].variants.options.format: unknown value of format 'yml': did you mean 'xml'?",
+        "$.rules[0].variants.options.format: unknown value of format 'yml': did you mean 'yaml'?",
         "$.rules[0].variants.options.lang: a value is listed twice",
         "$.rules[0].variants.options.status: 'in review' cannot be a value: letters, digits and _ . @ - can",
         "$.rules[0].variants.options.shape: a list of no values allows none",

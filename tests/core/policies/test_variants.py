@@ -40,7 +40,7 @@ def test_a_table_with_nothing_else_is_enough() -> None:
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
-        ("format = {}", Option("format", "format", tuple(FORMATS["translations"]), ("json",))),
+        ("format = {}", Option("format", "format", ("json", "csv", "xml", "i18next", "xcstrings", "yaml"), ("json",))),
         ('format = ["csv", "json"]', Option("format", "format", ("csv", "json"), ("csv",))),
         ('type = { sets = "format", values = ["xml"] }', Option("type", "format", ("xml",), ("xml",))),
         ("pretty = {}", Option("pretty", "pretty", ("false", "true"), ("false",))),
@@ -60,6 +60,15 @@ def test_a_table_with_nothing_else_is_enough() -> None:
 def test_what_is_not_said_is_the_obvious(written: str, meant: Option) -> None:
     """Values are all that there are, and the default is the first of them, or all of a list."""
     assert meant == option(TEXTS, written)
+
+
+def test_a_format_of_one_language_is_offered_where_a_request_can_say_which() -> None:
+    """All formats with `lang`; without it, those that hold all languages, and a mistake if the policy names another."""
+    both = compiled(TEXTS + "options = { format = {}, lang = {} }\n")
+    assert tuple(FORMATS["translations"]) == both.options[0].values
+    expected = r"options.format: android, po: a file of these is in one language, and no option says which: offer lang"
+    with pytest.raises(ConfigurationError, match=expected):
+        option(TEXTS, 'format = ["json", "android", "po"]')
 
 
 def test_a_mode_may_stand_in_the_path() -> None:
@@ -109,7 +118,7 @@ def test_a_policys_tests_meet_its_options() -> None:
     """A file can say what its own options refuse, and that others pass."""
     tests = "".join(
         f'[[tests]]\nrequest = "GET /web/export{query}"\nexpect = {status}\n'
-        for query, status in (("", 200), ("?format=csv", 200), ("?format=yaml", 400), ("?langs=de", 400))
+        for query, status in (("", 200), ("?format=csv", 200), ("?format=toml", 400), ("?langs=de", 400))
     )
     options = "options = { format = {} }\n"
     load_policies({"a.toml": TEXTS + options + tests})

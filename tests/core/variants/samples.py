@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 from gateway.core.policies.model import Rule
+from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.model import DocumentForm, Rendered, Variant
 from gateway.core.variants.options import VariantRule
-from gateway.core.variants.render_text import FORMULA
+from gateway.core.variants.renderers.text import FORMULA
 from gateway.core.variants.rendering import render
 from tests.core.samples import load
 
@@ -37,7 +38,7 @@ match = "GET /tokensets/{set}/{mode}"
 [rules.variants]
 document = "design-tokens"
 [rules.variants.options]
-format = ["css", "scss", "json", "js", "ts", "less", "tailwind", "dtcg"]
+format = ["css", "scss", "json", "js", "ts", "less", "tailwind", "dtcg", "style-dictionary", "swift", "kotlin"]
 shape = {}
 pretty = {}
 mode = { parameter = "{mode}" }
@@ -78,6 +79,12 @@ def rendered(content: bytes, form: DocumentForm = TRANSLATIONS, **chosen: Any) -
 def rendered_json(content: bytes, form: DocumentForm = TRANSLATIONS, **chosen: Any) -> Any:
     """What the variant in JSON says."""
     return json.loads(rendered(content, form, **chosen))
+
+
+def languages_of(format_: str, *others: tuple[str, ...] | None) -> list[tuple[str, ...] | None]:
+    """What a test asks for where it asks for all languages, and `others`: a format of one language has none of all."""
+    single = FORMATS["translations"][format_].has_one_language
+    return [one for one in (None, *others) if not single or (one is not None and len(one) == 1)]
 
 
 def read_cell(cell: str) -> str:

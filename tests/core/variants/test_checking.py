@@ -82,7 +82,15 @@ def test_what_one_format_cannot_have_is_told_with_the_format() -> None:
     (mistake,) = find_mistakes(blank, DESIGN_TOKENS, ("less", "css"))
     assert mistake.startswith("$: the token 'a b' has no name in Less")
     (mistake,) = find_mistakes(texts(entry("a", de="x"), entry("a.b", de="y")), TRANSLATIONS)
-    assert mistake.endswith("[as json (shape=nested)]")
+    assert mistake.endswith("[as json (shape=nested), i18next (shape=nested)]")
+
+
+def test_a_format_of_one_language_is_looked_at_in_each() -> None:
+    """Names are Android's in every language, and two keys are one name where one language has both."""
+    content = texts(entry("a.b", de="x"), entry("a_b", de="y", fr="z"), languages=["de", "fr"])
+    assert [] == find_mistakes(content, TRANSLATIONS)
+    expected = "$: the keys 'a.b' and 'a_b' both become 'a_b' in Android [as android]"
+    assert [expected] == find_mistakes(content, TRANSLATIONS, ("android", "strings", "xliff"))
 
 
 @pytest.mark.parametrize(

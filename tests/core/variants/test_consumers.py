@@ -1,42 +1,16 @@
 """What builds do with exports of design tokens: css-tree, postcss, lightningcss, sass and others read them.
 
-They come from npm, once, into pytest's cache; without Node or a registry these tests are left out and say so.
+conftest.py fetches them; without Node or a registry these tests are left out and say so.
 """
-
-import json
-import subprocess
-from collections.abc import Callable
-from typing import Any
-
-import pytest
 
 from tests.core.variants.samples import DESIGN_TOKENS, rendered, rendered_json, token, tokens
 from tests.core.variants.test_renderers import NAMES
-from tests.support.consumers import MAXIMUM_SECONDS, install_consumers
+from tests.support.consumers import Read
 
 ODD_NAMES = [
     *(name.replace("{", "(").replace("}", ")") for name in NAMES if "\0" not in name),
     *("-", "--", "a  b", " a ", "-1", "1", "a:b", "a;b", "x$", "@x", "!", "ä ö", "Dark/AA", "100%", "(x)", "a\tb"),
 ]
-
-Read = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(scope="session")
-def consumers(pytestconfig: pytest.Config) -> Read:
-    """What reads exports: the consumers' answers, by their names."""
-    folder = install_consumers(pytestconfig)
-
-    def read(**exports: Any) -> dict[str, Any]:
-        given = json.dumps(exports).encode()
-        done = subprocess.run(
-            ["node", "read.mjs"], cwd=folder, input=given, timeout=MAXIMUM_SECONDS, capture_output=True, check=False
-        )
-        assert 0 == done.returncode, done.stderr.decode()
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
-
-    return read
 
 
 def variables(scss: str) -> list[tuple[str, str]]:
@@ -133,4 +107,36 @@ def test_tailwind_makes_classes_of_a_theme(consumers: Read) -> None:
         ".bg-half background-color": "var(--color-half)",
         ".p-gap padding": "var(--spacing-gap)",
         ".font-body font-family": "var(--font-body)",
+    } == found
+
+
+def test_style_dictionary_builds_css_of_its_source(consumers: Read) -> None:
+    """With its own transforms for CSS: the names and values of the gateway's CSS, shorthands for what has parts."""
+    shadow = {"offsetX": "0", "offsetY": "2px", "blur": "4px", "spread": "0", "color": "#00000080", "inset": True}
+    content = tokens(
+        token("color.blue", "color", "#1f5fd6"),
+        token("color.half", "color", {"colorSpace": "srgb", "components": [0, 0, 0], "alpha": 0.5}),
+        token("color.vivid", "color", {"colorSpace": "oklch", "components": [0.7, 0.1, 150], "alpha": 0.5}),
+        token("space.gapLarge", "dimension", "1.5rem"),
+        token("fast", "duration", "200ms"),
+        token("ease", "cubicBezier", [0.4, 0, 1, 1]),
+        token("font", "fontFamily", ["Inter", "serif"]),
+        token("weight", "fontWeight", "bold"),
+        token("line", "border", {"color": "#1f5fd6", "width": "1px", "style": "solid"}),
+        token("card", "shadow", shadow),
+        token("move", "transition", {"duration": "200ms", "delay": "0ms", "timingFunction": [0.4, 0, 1, 1]}),
+    )
+    found = consumers(source=rendered_json(content, DESIGN_TOKENS, format="style-dictionary"))["source"]
+    assert {
+        "color-blue": "#1f5fd6",
+        "color-half": "rgba(0, 0, 0, 0.5)",
+        "color-vivid": "rgba(111, 176, 125, 0.5)",
+        "space-gap-large": "1.5rem",
+        "fast": "200ms",
+        "ease": "cubic-bezier(0.4, 0, 1, 1)",
+        "font": '"Inter", serif',
+        "weight": 700,
+        "line": "1px solid #1f5fd6",
+        "card": "inset 0px 2px 4px 0px #00000080",
+        "move": "200ms cubic-bezier(0.4, 0, 1, 1) 0ms",
     } == found

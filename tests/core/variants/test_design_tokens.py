@@ -179,7 +179,7 @@ def test_composite_values_may_be_lists_and_aliases() -> None:
         (
             "color",
             {"colorSpace": "hsl", "components": [-30, 50, 50]},
-            "$.tokens[0].components[0]: out of range: in hsl it is 0 to less than 360",
+            "$.tokens[0].components[0]: out of range: in hsl it is 0 to 360",
         ),
         (
             "color",

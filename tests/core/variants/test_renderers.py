@@ -12,7 +12,7 @@ import tinycss2
 from lxml import etree
 
 from gateway.core.errors import BrokenDocument
-from gateway.core.variants.render_tokens import write_identifier
+from gateway.core.variants.renderers.tokens import write_identifier
 from tests.core.variants.samples import DESIGN_TOKENS, entry, read_cell, rendered, rendered_json, texts, token, tokens
 
 ODD = {

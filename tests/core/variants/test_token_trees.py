@@ -198,6 +198,19 @@ def test_modes_may_be_in_the_tokens_only() -> None:
     assert "The option mode must be one of Dark/AA, High contrast." == found.detail
 
 
+def test_a_mode_with_a_slash_is_none_of_a_path() -> None:
+    """What cannot be asked for there is not listed as if it could, and nothing is kept back: the message says where."""
+    tree = {"a": {**NUMBER, "$extensions": {"mode": {"Dark/AA": 2, "High contrast": 3}}}}
+    form = replace(DESIGN_TOKENS, asked=(("mode", "mode", True),))
+    found = render(write({"tokens": tree}), form, Variant(mode="dark"))
+    assert isinstance(found, InvalidOptions)
+    assert ("High contrast",) == found.mistakes[0].allowed
+    assert (
+        "The option mode must be one of High contrast. The document also has Dark/AA: a path cannot have a slash in a "
+        "value, a query can."
+    ) == found.detail
+
+
 def test_a_value_for_a_mode_that_is_not_listed_is_told() -> None:
     """It would be in no export."""
     tree = {"a": {**NUMBER, "$extensions": {"mode": {"drak": 2}}}}

@@ -15,7 +15,7 @@ from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, Variant
 from gateway.core.variants.rendering import render
 from gateway.core.variants.translations import TranslationsDocument
-from tests.core.variants.samples import TRANSLATIONS, entry, rendered, rendered_json, texts, write
+from tests.core.variants.samples import TRANSLATIONS, entry, languages_of, rendered, rendered_json, texts, write
 
 ASKS = replace(TRANSLATIONS, asked=(("lang", "locale", False),))
 FOREIGN = DocumentForm(
@@ -257,7 +257,8 @@ leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) 
 
 
 def contain(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    names = st.text(max_size=4) | st.sampled_from(["de", "one", "other"])
+    return st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3)
 
 
 anything = st.recursive(leaves, contain)
@@ -269,8 +270,9 @@ nearly = st.fixed_dictionaries(
 @given(anything | nearly, st.sampled_from([*FORMATS["translations"]]), st.sampled_from(["nested", "flat"]))
 def test_any_json_is_rendered_or_refused(document: Any, format_: str, shape: str) -> None:
     """Whatever a backend sends is an export, or a broken document with its place."""
+    lang = languages_of(format_, ("de",))[0]
     try:
-        found = render(json.dumps(document).encode(), TRANSLATIONS, Variant(format=format_, shape=shape))
+        found = render(json.dumps(document).encode(), TRANSLATIONS, Variant(format=format_, shape=shape, lang=lang))
     except BrokenDocument as broken:
         assert broken.place.startswith("$")
     else:

@@ -1,11 +1,11 @@
-// Reads {css, scss, dtcg} from standard input and prints what each consumer makes of it: name to value.
+// Reads {css, scss, less, tailwind, dtcg, source} from standard input and prints what each consumer makes of it: name to value.
 import { readFileSync } from "node:fs";
 import { ident, parse, walk, generate } from "css-tree";
 import { transform } from "lightningcss";
 import postcss from "postcss";
 import * as sass from "sass";
 
-const { css, scss, less, tailwind, uses, dtcg } = JSON.parse(readFileSync(0, "utf8"));
+const { css, scss, less, tailwind, uses, dtcg, source } = JSON.parse(readFileSync(0, "utf8"));
 const found = {};
 
 if (css !== undefined) {
@@ -43,14 +43,15 @@ if (tailwind !== undefined) {
   found.tailwind = {};
   postcss.parse(compiled).walkDecls((one) => { found.tailwind[`${one.parent.selector} ${one.prop}`] = one.value; });
 }
+const { default: StyleDictionary } = dtcg ?? source ? await import("style-dictionary") : {};
+const dictionaryOf = (tokens, platform) =>
+  new StyleDictionary({ tokens, log: { verbosity: "silent", warnings: "disabled" }, platforms: { own: platform } });
 if (dtcg !== undefined) {
-  const { default: StyleDictionary } = await import("style-dictionary");
-  const dictionary = new StyleDictionary({
-    tokens: dtcg,
-    log: { verbosity: "silent", warnings: "disabled" },
-    platforms: { own: { transforms: [] } },
-  });
-  const { allTokens } = await dictionary.getPlatformTokens("own");
+  const { allTokens } = await dictionaryOf(dtcg, { transforms: [] }).getPlatformTokens("own");
   found["style-dictionary"] = Object.fromEntries(allTokens.map((one) => [one.path.join("."), one.$value]));
+}
+if (source !== undefined) {
+  const { allTokens } = await dictionaryOf(source, { transformGroup: "css" }).getPlatformTokens("own");
+  found.source = Object.fromEntries(allTokens.map((one) => [one.name, one.value]));
 }
 console.log(JSON.stringify(found));

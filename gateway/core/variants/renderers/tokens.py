@@ -17,8 +17,9 @@ import msgspec
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.design_tokens import ResolvedToken, ResolvedTokens
 from gateway.core.variants.model import Group, Variant, build_tree, collide, find_repeated
-from gateway.core.variants.render_text import INDENT
+from gateway.core.variants.renderers.text import INDENT
 from gateway.core.variants.token_trees import ROOT
+from gateway.core.variants.token_values import PARTS
 
 _FUNCTIONS = {
     "srgb": ("", "", ""),
@@ -46,7 +47,7 @@ Part = tuple[tuple[str, ...], str | int | float]
 def write_parts(token: ResolvedToken) -> Iterator[Part]:
     """Yield the suffixes of the token's name, usually none, and the values: numbers where CSS has bare ones."""
     if token.type == "typography":
-        for part, kind in _TYPOGRAPHY.items():
+        for part, kind in PARTS["typography"].items():
             yield (part,), write_value(kind, token.value[part])
     else:
         yield (), write_value(token.type, token.value)
@@ -84,9 +85,9 @@ def _measure(value: dict[str, Any]) -> str:
 def _color(value: dict[str, Any]) -> str:
     space, components, alpha = value["colorSpace"], value["components"], value.get("alpha", 1)
     if space == "srgb":
-        exact = [255 * c for c in (*components, alpha) if c != "none"]
-        if len(exact) == 4 and all(abs(c - round(c)) <= _BYTE_TOLERANCE for c in exact):
-            return "#" + bytes(map(round, exact if alpha != 1 else exact[:3])).hex()
+        channels = find_channels((*components, alpha))
+        if channels is not None:
+            return "#" + bytes(channels if alpha != 1 else channels[:3]).hex()
         # Sass' own functions read rgb(), and stop at color(srgb ...); to a browser both are the same color.
         components = [c if c == "none" else round(c * 255, 4) for c in components]
     units = _FUNCTIONS.get(space, ("", "", ""))
@@ -94,6 +95,21 @@ def _color(value: dict[str, Any]) -> str:
     inside = " ".join(written) if alpha == 1 else f"{' '.join(written)} / {_number(alpha)}"
     function = "rgb" if space == "srgb" else space
     return f"{function}({inside})" if space in _FUNCTIONS else f"color({space} {inside})"
+
+
+def find_channels(components: Sequence[Any]) -> list[int] | None:
+    """Return the bytes of components from 0 to 1, or None if one of them is not on the grid of 8 bits."""
+    try:
+        return [_CHANNELS[one] for one in components]  # as hexadecimal digits are read, and most colors are of these
+    except KeyError:
+        pass
+    if any(one == "none" or not 0 <= one <= 1 for one in components):
+        return None
+    exact = [255 * one for one in components]
+    return [round(one) for one in exact] if all(abs(one - round(one)) <= _BYTE_TOLERANCE for one in exact) else None
+
+
+_CHANNELS = {round(byte / 255, 4): byte for byte in range(256)}
 
 
 def _font_family(value: str | list[str]) -> str:
@@ -139,13 +155,6 @@ def _same(value: float) -> float:
     return value
 
 
-_TYPOGRAPHY = {
-    "fontFamily": "fontFamily",
-    "fontSize": "dimension",
-    "fontWeight": "fontWeight",
-    "letterSpacing": "dimension",
-    "lineHeight": "number",
-}
 _WRITERS: Mapping[str, Callable[[Any], str | int | float]] = {
     "color": _color,
     "dimension": _measure,
@@ -164,7 +173,7 @@ _WRITERS: Mapping[str, Callable[[Any], str | int | float]] = {
 
 _BATCH = 500
 _KEBAB = re.compile("[A-Z]")
-_NO_IDENTIFIER = re.compile(r"[\x01-\x2c./:-@\[-^`{-\x7f]")
+_NO_IDENTIFIER = re.compile(r"[\0-\x2c./:-@\[-^`{-\x7f]")
 _BLANK = re.compile(r"[\x01-\x20\x7f]")
 """Escaped by their numbers, because postcss ends a property's name at a blank, even at an escaped one."""
 _LESS_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -219,7 +228,7 @@ def _write_less(value: str | float) -> str:
 
 def write_identifier(text: str) -> str:
     """Write the text as the rest of an identifier. NUL, which CSS cannot have, becomes the replacement character."""
-    return _NO_IDENTIFIER.sub(_escape_text, text.replace("\0", "\ufffd"))
+    return _NO_IDENTIFIER.sub(_escape_text, text.replace("\0", "\ufffd")) if _NO_IDENTIFIER.search(text) else text
 
 
 def _escape_text(match: re.Match[str]) -> str:
@@ -238,10 +247,14 @@ def _name_all(tokens: ResolvedTokens) -> list[tuple[str, str, str | int | float]
     """Return for each property its name, the token that it comes from, and its value."""
     named = []
     for token in tokens.tokens:
-        segments = token.name.removesuffix(f".{ROOT}").split(".")
-        for part, value in write_parts(token):
-            kebab = (_KEBAB.sub(lambda capital: f"-{capital[0].lower()}", name) for name in part)
-            named.append((write_identifier("-".join((*segments, *kebab))), token.name, value))
+        name = write_identifier(token.name.removesuffix(f".{ROOT}").replace(".", "-"))
+        if token.type == "typography":
+            for (part,), value in write_parts(token):
+                named.append(
+                    (f"{name}-{_KEBAB.sub(lambda capital: f'-{capital[0].lower()}', part)}", token.name, value)
+                )
+        else:
+            named.append((name, token.name, write_value(token.type, token.value)))
     return named
 
 
@@ -305,6 +318,41 @@ def render_dtcg(tokens: ResolvedTokens, variant: Variant) -> Iterator[bytes]:
             group = group.setdefault(segment, {})
         group.update(properties)
     yield _encode(built, variant) + b"\n"
+
+
+def render_style_dictionary(tokens: ResolvedTokens, variant: Variant) -> Iterator[bytes]:
+    """Render a source in Style Dictionary's own format: groups, `value` as CSS writes it, `type`, `comment`."""
+    members: list[dict[str, Any]] = []
+    for token in tokens.tokens:
+        member = {"value": _write_member(token.type, token.value), "type": token.type}
+        members.append(member if token.description is None else {**member, "comment": token.description})
+    yield _encode(_nest([token.name for token in tokens.tokens], members), variant) + b"\n"
+
+
+def _write_member(kind: str, value: Any) -> Any:
+    """Write the value; one with parts becomes an object, or a list of objects, which transforms join."""
+    if kind in PARTS and isinstance(value, list):
+        return [_write_member(kind, one) for one in value]
+    if kind in PARTS and isinstance(value, dict):
+        return {part: _write_member(PARTS[kind][part], inner) for part, inner in value.items()}
+    if kind == "dashes":
+        return [_measure(one) for one in value]
+    if kind == "color":
+        return _write_legacy_color(value)
+    return _WRITERS[kind](value) if kind in _WRITERS else value
+
+
+def _write_legacy_color(value: dict[str, Any]) -> Any:
+    """Write a color for Style Dictionary: it reads `rgba()` with commas, and takes `rgb(0 0 0 / 0.5)` for opaque black.
+
+    Those of other spaces than sRGB stay objects, which it converts itself.
+    """
+    components, alpha = value["components"], value.get("alpha", 1)
+    if value["colorSpace"] != "srgb" or "none" in components:
+        return value
+    if find_channels((*components, alpha)) is not None:
+        return _color(value)
+    return f"rgba({', '.join(_number(round(one * 255, 4)) for one in components)}, {_number(alpha)})"
 
 
 def _build_literal(tokens: ResolvedTokens, variant: Variant) -> bytes:

@@ -91,11 +91,11 @@ def render_json(texts: Texts, variant: Variant) -> Iterator[bytes]:
     """Write one object, and a line break at the end."""
     tree = build_tree(texts.keys) if variant.shape == "nested" else None
     if variant.lang is not None and len(variant.lang) == 1:
-        yield _encode(_build_map(texts.keys, texts.columns[0], tree), variant) + b"\n"
+        yield _encode(build_map(texts.keys, texts.columns[0], tree), variant) + b"\n"
         return
     separator = b"{"
     for language, column in zip(texts.languages, texts.columns, strict=True):
-        content = _encode({language: _build_map(texts.keys, column, tree)}, variant)
+        content = _encode({language: build_map(texts.keys, column, tree)}, variant)
         yield separator + content[1:-1].rstrip()
         separator = b","
     end = b"\n}\n" if variant.pretty and texts.languages else b"}\n"
@@ -107,7 +107,8 @@ def _encode(content: Mapping[str, object], variant: Variant) -> bytes:
     return msgspec.json.format(encoded, indent=INDENT) if variant.pretty else encoded
 
 
-def _build_map(keys: Sequence[str], column: Sequence[Leaf], tree: Group | None) -> dict[str, object]:
+def build_map(keys: Sequence[str], column: Sequence[Leaf], tree: Group | None) -> dict[str, object]:
+    """Return the values of one language, in the groups of the tree, or flat if there is no tree."""
     if tree is None:
         return {key: value for key, value in zip(keys, column, strict=True) if value is not None}
     return _build_group(tree, keys, column)

@@ -1,0 +1,173 @@
+"""Translations as apps have them: resources of Android and Apple, messages of Flutter."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from xml.sax.saxutils import escape
+
+import msgspec
+
+from gateway.core.errors import BrokenDocument
+from gateway.core.variants.model import Variant
+from gateway.core.variants.renderers.catalogs import NO_CELL, batches, encode_cells, has_texts_only
+from gateway.core.variants.renderers.names import DART_WORDS, JAVA_WORDS, camel_case, refuse_same, snake_case
+from gateway.core.variants.renderers.text import INDENT
+from gateway.core.variants.translations import Leaf, Texts, list_entries, list_places, write_leaf
+
+_ANDROID_ESCAPES = re.compile("[\\\\'\"\n\t]|^[@?]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
+_ANDROID_BLANKS = re.compile(r"^ | $|  |[^\S ]|\ufeff")
+"""Which tools take away outside of quotes, or make one space of: aapt2 does so with what `iswspace` knows, others with
+more, such as the space that does not break before a French question mark."""
+_ANDROID_SHORT = {"\n": "\\n", "\t": "\\t"}
+_PLAIN_CONVERSION = re.compile(r"%(?!%|n|\d+\$)")
+
+
+def render_android(texts: Texts, _: Variant) -> Iterator[bytes]:
+    """Render `res/values/strings.xml`: `home.title` is `R.string.home_title`; plural forms are `<plurals>`.
+
+    Escapes are those of the resource compiler aapt2 ("String resources", formatting and styling). A text with several
+    conversions without numbers, which it refuses otherwise, says that it is not to be formatted.
+    """
+    entries = [(snake_case(key, JAVA_WORDS), key, value) for key, value in list_entries(texts, texts.columns[0])]
+    refuse_same(((name, key) for name, key, value in entries if not isinstance(value, dict)), "Android")
+    refuse_same(((name, key) for name, key, value in entries if isinstance(value, dict)), "Android")
+    yield b'<?xml version="1.0" encoding="utf-8"?>\n<resources>\n'
+    yield from batches(_write_resource(name, value) for name, _, value in entries)
+    yield b"</resources>\n"
+
+
+def _write_resource(name: str, value: Leaf | dict[str, Leaf]) -> str:
+    if not isinstance(value, dict):
+        text = write_leaf(value)
+        unformatted = ' formatted="false"' if len(_PLAIN_CONVERSION.findall(text)) > 1 else ""
+        return f'    <string name="{name}"{unformatted}>{_escape_android(text)}</string>\n'
+    items = "".join(
+        f'        <item quantity="{form}">{_escape_android(write_leaf(text))}</item>\n' for form, text in value.items()
+    )
+    return f'    <plurals name="{name}">\n{items}    </plurals>\n'
+
+
+def _escape_android(text: str) -> str:
+    escaped = escape(_ANDROID_ESCAPES.sub(_escape_android_character, text))
+    return f'"{escaped}"' if _ANDROID_BLANKS.search(text) else escaped
+
+
+def _escape_android_character(match: re.Match[str]) -> str:
+    character = match[0]
+    if character in _ANDROID_SHORT:
+        return _ANDROID_SHORT[character]
+    return f"\\{character}" if character in "\\'\"@?" else f"\\u{ord(character):04x}"
+
+
+_APPLE_ESCAPES = re.compile('[\x00-\x1f"\\\\\x7f]')
+_APPLE_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
+
+
+def render_strings(texts: Texts, _: Variant) -> Iterator[bytes]:
+    """Render Apple's `Localizable.strings` in UTF-8. It has no plurals: `cart.items.one` is a key of its own."""
+    values = zip(texts.keys, texts.columns[0], strict=True)
+    return batches(
+        f'"{_escape_apple(key)}" = "{_escape_apple(write_leaf(value))}";\n'
+        for key, value in values
+        if value is not None
+    )
+
+
+def _escape_apple(text: str) -> str:
+    return _APPLE_ESCAPES.sub(lambda match: _APPLE_SHORT.get(match[0]) or f"\\U{ord(match[0]):04x}", text)
+
+
+def render_xcstrings(texts: Texts, variant: Variant) -> Iterator[bytes]:
+    """Render `Localizable.xcstrings`, Xcode's string catalog: all languages in one file, forms as variations."""
+    pieces = _write_catalog(texts)
+    if variant.pretty:
+        yield msgspec.json.format(b"".join(pieces), indent=INDENT) + b"\n"
+    else:
+        yield from pieces
+
+
+def _write_catalog(texts: Texts) -> Iterator[bytes]:
+    quoted = encode_cells(texts.languages)
+    columns = [_write_cells(column) for column in texts.columns]
+    names = list_places(texts)
+    yield f'{{"sourceLanguage":{encode_cells([texts.source_language or "en"])[0]},"strings":{{'.encode()
+    heads = [f"{language}:{_UNIT}" for language in quoted]
+    rows = list(zip(*columns, strict=True))
+    localizations = (
+        _join_units(heads, rows[places[""]])
+        if places.keys() == {""}
+        else ",".join(_list_localizations(quoted, columns, places))
+        for places in names.values()
+    )
+    yield from batches(
+        f'{"," if index else ""}{name}:{{"localizations":{{{found}}}}}'
+        for index, (name, found) in enumerate(zip(encode_cells(names), localizations, strict=True))
+    )
+    yield b'},"version":"1.0"}\n'
+
+
+def _write_cells(column: Sequence[Leaf]) -> list[str]:
+    if not has_texts_only(column):
+        column = [value if value is None else write_leaf(value) for value in column]
+    return encode_cells(column)
+
+
+def _join_units(heads: list[str], row: tuple[str, ...]) -> str:
+    """Write an entry without plural forms, which most are."""
+    return ",".join([f"{head}{cell}}}}}" for head, cell in zip(heads, row, strict=True) if cell != NO_CELL])
+
+
+def _list_localizations(quoted: list[str], columns: list[list[str]], places: dict[str, int]) -> Iterator[str]:
+    """Yield the text of an entry, or its plural forms, for each language that has one."""
+    for language, column in zip(quoted, columns, strict=True):
+        forms = {form: column[place] for form, place in places.items() if column[place] != NO_CELL}
+        if "" in forms:
+            yield f"{language}:{_UNIT}{forms['']}}}}}"
+        elif forms:
+            variations = ",".join(f'"{form}":{_UNIT}{cell}}}}}' for form, cell in forms.items())
+            yield f'{language}:{{"variations":{{"plural":{{{variations}}}}}}}'
+
+
+_UNIT = '{"stringUnit":{"state":"translated","value":'
+
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\}")
+
+
+def render_arb(texts: Texts, variant: Variant) -> Iterator[bytes]:
+    """Render an Application Resource Bundle for Flutter: the key `home.title` is the Dart name `homeTitle`.
+
+    Plural forms are one message of ICU, by the placeholder that they have, or else `count`.
+    """
+    found: dict[str, str] = {"@@locale": texts.languages[0].replace("-", "_")}
+    names: list[tuple[str, str]] = []
+    for key, value in list_entries(texts, texts.columns[0]):
+        name = camel_case(key, DART_WORDS, is_ascii=True)
+        names.append((name, key))
+        found[name] = _build_message(key, value) if isinstance(value, dict) else write_leaf(value)
+    refuse_same(names, "arb")
+    yield _encode(found, variant)
+
+
+def _build_message(key: str, forms: Mapping[str, Leaf]) -> str:
+    written = {form: write_leaf(text) for form, text in forms.items()}
+    for form, text in written.items():
+        if not _is_balanced(text):
+            raise BrokenDocument("$", f"the form {form} of {key!r} has a brace alone, which no message of ICU can have")
+    placeholder = _PLACEHOLDER.search(written.get("other", "")) or _PLACEHOLDER.search("".join(written.values()))
+    cases = " ".join(f"{form}{{{text}}}" for form, text in written.items())
+    return f"{{{placeholder[1] if placeholder else 'count'}, plural, {cases}}}"
+
+
+def _is_balanced(text: str) -> bool:
+    depth = 0
+    for character in text:
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _encode(content: Any, variant: Variant) -> bytes:
+    encoded = msgspec.json.encode(content)
+    return (msgspec.json.format(encoded, indent=INDENT) if variant.pretty else encoded) + b"\n"
