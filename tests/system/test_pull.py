@@ -394,10 +394,13 @@ def test_a_download_that_broke_off_goes_on_where_it_was(
     assert ["e", "e.pull"] == sorted(file.name for file in build.iterdir())
 
 
-def test_a_rest_of_something_else_is_not_taken(share: Share, redis_url: str, policies: Path, build: Path) -> None:
-    """A 206 of a newer export ends in a download from the beginning."""
+@pytest.mark.parametrize("proof", ['ETag: "1"', f'ETag: W/"1"\r\nRepr-Digest: sha-256=:{SHA256}:'])
+def test_a_rest_of_something_else_is_not_taken(
+    share: Share, redis_url: str, policies: Path, build: Path, proof: str
+) -> None:
+    """A 206 of a newer export ends in a download from the beginning, also if the server ignores If-Range."""
     token, heads = mint(redis_url, policies), list[bytes]()
-    old = ('ETag: W/"1"', f"Repr-Digest: sha-256=:{SHA256}:", "Content-Type: application/octet-stream")
+    old = (proof, "Content-Type: application/octet-stream")
     newer = ('ETag: W/"2"', "Content-Range: bytes 3000-7999/8000", "Content-Type: application/octet-stream")
     answers = (
         reply(CONTENT, *old)[:-5000],
@@ -459,6 +462,16 @@ def test_check_writes_nothing(share: Share, redis_url: str, policies: Path, buil
     assert 10 == pull(token["token"], url(gateway), "-o", build / "e", "--check").exit_code
     assert ["e"] == list(snapshot(build))
     assert "e.pull" in before
+
+
+def test_check_keeps_nothing_to_resume(share: Share, redis_url: str, policies: Path, build: Path) -> None:
+    """Also of an export that a download could be resumed of, and that breaks off."""
+    token = mint(redis_url, policies)
+    for answer, code in ((reply(CONTENT, 'ETag: "1"'), 10), (reply(CONTENT, 'ETag: "1"')[:-1], 4)):
+        with backend(policies, always(answer)):
+            words = ("-o", build / "e", "--check", "--total-time", "1s")
+            assert code == pull(token["token"], url(share(), "/export"), *words).exit_code
+        assert {} == snapshot(build)
 
 
 def test_the_exit_code_tells_a_change_where_it_is_asked_for(
