@@ -274,8 +274,9 @@ class Time:
 
 def run_all(token: str, exports: list[Export], when: Time, seconds: float = 600, parallel: int = 4) -> list[Outcome]:
     """Pull the exports with a clock of the test's own."""
-    transport = Transport("", threading.Event())
-    run = Run(transport, when.clock(), {"T": token}, Progress(), seconds, parallel=parallel)
+    stopped = threading.Event()
+    transport = Transport("", stopped)
+    run = Run(transport, when.clock(), {"T": token}, Progress(), seconds, stopped.set, parallel=parallel)
     return pull_all(run, exports)
 
 
@@ -445,6 +446,29 @@ def test_the_next_run_goes_on_after_a_killed_one(share: Share, redis_url: str, p
     assert outcome["received_bytes"] < len(content)
     assert content == (build / "e").read_bytes()
     assert not part.exists()
+
+
+def test_a_run_that_is_interrupted_leaves_nothing_that_cannot_be_resumed(
+    share: Share, redis_url: str, policies: Path, build: Path
+) -> None:
+    """Ctrl+C ends it within a second or two, also with more exports to come."""
+    token, may_end = mint(redis_url, policies), threading.Event()
+
+    def behave(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(reply(bytes(12 << 20))[: 9 << 20])
+        may_end.wait(15)
+
+    with backend(policies, behave):
+        gateway = share()
+        words = [word for number in range(3) for word in (url(gateway, f"/{number}"), "-o", str(build / str(number)))]
+        command = [sys.executable, "-m", "gateway", "pull", *words]
+        run = Process(command, build.parent / "pull.log", {"GATEWAY_TOKEN": token["token"]})
+        wait_until(lambda: any(one.stat().st_size > 1 << 20 for one in build.glob("*.part")), "a part has arrived")
+        assert 1 == run.stop(signal.SIGINT)
+        may_end.set()
+    assert "Aborted!" in run.text()
+    assert {} == snapshot(build)
 
 
 def test_check_writes_nothing(share: Share, redis_url: str, policies: Path, build: Path) -> None:
