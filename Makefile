@@ -14,7 +14,7 @@ JOBS ?= 2
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 TESTS ?= unit
 
-.PHONY: install lock demo docs reference pictures test verify test-fast test-latest test-lowest coverage package fuzz check format lint types bench scale startup clean
+.PHONY: install lock demo docs reference pictures test verify test-fast test-latest test-lowest coverage package fuzz check format lint types bench plots soak scale startup clean
 
 # What requirements.lock pins, and this checkout.
 install: $(READY)
@@ -112,9 +112,18 @@ types: install
 fuzz: install
 	@GATEWAY_FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/pytest tests/system/test_fuzzed_heads.py $(ARGS)
 
-# The tables of benchmarks/MEASURED.md.
+# What a request costs, beside others that do the same job. ARGS=--save writes benchmarks/results/VERSION.json and .md.
 bench: install
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# The picture of saved results, benchmarks/results/VERSION.svg.
+plots: install
+	@$(BIN)/python -c "import matplotlib" 2>/dev/null || $(BIN)/python .ci/install.py $(VENV) plots
+	@$(BIN)/python -m benchmarks.plots $(ARGS)
+
+# A million requests while tokens, owners and policies change, compared both ways; then a worker's memory.
+soak: install
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 # What a million tokens cost Redis, in bytes and in time.
 scale: install

@@ -3,6 +3,7 @@
     python3 .ci/install.py .venv              # make install
     .venv/bin/python .ci/install.py .venv proxies    # the proxies of the extra "proxies", about 100 MB, by themselves
     .venv/bin/python .ci/install.py .venv docs       # what `make docs` needs beside the rest
+    .venv/bin/python .ci/install.py .venv plots      # what `make plots` needs beside the rest
 
 Only the standard library: nothing else is there yet. Older Pythons run the first lines, to say that they are too old.
 """
@@ -24,7 +25,7 @@ import tomllib
 
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements.lock"
-BY_THEMSELVES = ("proxies", "docs")
+BY_THEMSELVES = ("proxies", "docs", "plots")
 """Extras that few people need, and that are as large as all else: each is installed when it is asked for."""
 STEP = 20
 """Packages between two lines of progress."""

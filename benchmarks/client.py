@@ -1,18 +1,23 @@
-"""A load generator for machines without wrk: `python -m benchmarks.client ORDER`, ORDER being JSON.
+"""A load generator for machines without wrk: `python -m benchmarks.client ORDER TURN`, ORDER being JSON.
 
 It keeps each connection busy with one request after the other for the given time, and prints a `Load` as JSON.
 """
 
 import asyncio
+import ssl
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
 from typing import cast
 
 import httptools
 import msgspec
 import uvloop
 
+from benchmarks.clients import TOKEN, TURN
 from benchmarks.load import Load, Order
 
 
@@ -34,8 +39,8 @@ class Tally:
 class Connection(asyncio.Protocol):
     """One keep-alive connection: asks again as soon as it is answered."""
 
-    def __init__(self, request: bytes, tally: Tally) -> None:
-        self._request = request
+    def __init__(self, requests: Iterator[bytes], tally: Tally) -> None:
+        self._requests = requests
         self._tally = tally
         self._sent_at = 0.0
         self._transport: asyncio.Transport
@@ -61,19 +66,32 @@ class Connection(asyncio.Protocol):
     def _ask(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._sent_at = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
 
-async def put_load(order: Order) -> Load:
+def make_requests(order: Order, start: str) -> Iterator[bytes]:
+    """Yield the bytes of requests without end."""
+    tokens = Path(order.tokens).read_text().split() if order.tokens else [""]
+    heads = [order.head.replace(TOKEN, token).partition(TURN) for token in tokens]
+    parts = [(before.encode(), after.encode()) for before, _, after in heads]
+    for turn in count():
+        word = f"{start}-{turn}".encode() if order.repeats else b""
+        for _ in range(order.repeats or 1):
+            for before, after in parts:
+                yield before + word + after
+
+
+async def put_load(order: Order, start: str) -> Load:
     """Put the ordered load on the port; return what came back."""
-    tally = Tally()
-    lines = [f"GET {order.target} HTTP/1.1", f"Host: 127.0.0.1:{order.port}"]
-    lines += [f"{name}: {value}" for name, value in order.fields]
-    request = "\r\n".join([*lines, "", ""]).encode()
+    tally, requests = Tally(), make_requests(order, start)
+    context = None
+    if order.is_tls:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # as wrk does it
     loop = asyncio.get_running_loop()
     began_at = time.perf_counter()
     opened = [
-        loop.create_connection(lambda: Connection(request, tally), "127.0.0.1", order.port)
+        loop.create_connection(lambda: Connection(requests, tally), "127.0.0.1", order.port, ssl=context)
         for _ in range(order.connections)
     ]
     transports = [transport for transport, _ in await asyncio.gather(*opened)]
@@ -82,9 +100,10 @@ async def put_load(order: Order) -> Load:
     seconds = time.perf_counter() - began_at
     for transport in transports:
         transport.abort()
-    return Load(dict(tally.statuses), tally.errors, seconds, tally.percentile(50), tally.percentile(99))
+    waited = [tally.percentile(percent) for percent in (50, 95, 99)]
+    return Load(dict(tally.statuses), tally.errors, seconds, *waited)
 
 
 if __name__ == "__main__":
-    load = uvloop.run(put_load(msgspec.json.decode(sys.argv[1], type=Order)))
+    load = uvloop.run(put_load(msgspec.json.decode(sys.argv[1], type=Order), sys.argv[2]))
     sys.stdout.write(msgspec.json.encode(load).decode())

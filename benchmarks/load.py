@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -16,15 +17,19 @@ SCRIPT = Path(__file__).with_name("wrk.lua")
 
 
 class Order(msgspec.Struct, frozen=True):
-    """The load that is wanted: GET of one target, one request after the other on each connection."""
+    """The load that is wanted: one request after the other on each connection."""
 
     port: int
-    target: str
-    fields: tuple[tuple[str, str], ...]
+    head: str
+    """The whole request, in which TOKEN and TURN (clients.py) are replaced."""
     connections: int
     seconds: float
     tokens: str = ""
-    """A file with tokens, one a line, that the requests are made with in turn; wrk only."""
+    """A file with tokens, one a line: the requests of all connections have them in turn. Empty: there are none."""
+    repeats: int = 0
+    """How often each token has had its turn before the number in the place of TURN grows; 0: there is no such number.
+    With 1, no request is like any before it, of this load or of an earlier one."""
+    is_tls: bool = False
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -35,6 +40,7 @@ class Load(msgspec.Struct, frozen=True):
     """Connections that could not be made, broke or fell silent."""
     seconds: float
     p50_us: float
+    p95_us: float
     p99_us: float
 
     @property
@@ -54,19 +60,20 @@ def choose_client(wanted: str) -> Client:
 
 def put_load(client: Client, order: Order) -> Load:
     """Put the load on the port and return what came back. Raise CalledProcessError if the load generator failed."""
-    command = _wrk(order) if client == "wrk" else _own(order)
+    start = str(time.time_ns())  # of the numbers in the place of TURN: no two loads have the same
+    command = _wrk(order, start) if client == "wrk" else _own(order, start)
     printed = subprocess.run(
         command, check=True, capture_output=True, text=True, timeout=order.seconds + MARGIN_SECONDS
     ).stdout
     return msgspec.json.decode(printed.rpartition("LOAD ")[2], type=Load)
 
 
-def _wrk(order: Order) -> list[str]:
-    fields = [part for name, value in order.fields for part in ("-H", f"{name}: {value}")]
+def _wrk(order: Order, start: str) -> list[str]:
     size = ["-t", "1", "-c", str(order.connections), "-d", str(max(1, round(order.seconds)))]
-    command = ["wrk", *size, "-s", str(SCRIPT), *fields, f"http://127.0.0.1:{order.port}{order.target}"]
-    return [*command, "--", order.tokens] if order.tokens else command
+    scheme = "https" if order.is_tls else "http"
+    command = ["wrk", *size, "-s", str(SCRIPT), f"{scheme}://127.0.0.1:{order.port}/", "--"]
+    return [*command, order.head, order.tokens, str(order.repeats), start]
 
 
-def _own(order: Order) -> list[str]:
-    return [sys.executable, "-m", "benchmarks.client", msgspec.json.encode(order).decode()]
+def _own(order: Order, start: str) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.client", msgspec.json.encode(order).decode(), start]

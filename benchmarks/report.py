@@ -1,113 +1,101 @@
-"""The measurements as Markdown."""
+"""Results as Markdown."""
 
-import os
-import platform
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
-import msgspec
+from benchmarks.runs import Measured, Results, Sample
 
-from benchmarks.load import Load
-from benchmarks.usage import RedisUsage
-
-HEADINGS = ("", "CPU us/request", "x hello", "requests/s", "p50 ms", "p99 ms")
-REDIS_HEADINGS = ("Redis, of these rows", "script us/request", "requests/script call", "CPU us/request")
-LATENCY_HEADINGS = ("One connection, 2 KiB", "p50 us", "p99 us", "added to the backend's p50, us")
+HEADINGS = (
+    "",
+    "server",
+    "CPU us/request",
+    "x compared",
+    "requests/s",
+    "p50 ms",
+    "p95 ms",
+    "p99 ms",
+    "p99, x compared",
+    "vCPU",
+    "Redis CPU us",
+    "memory MB",
+)
 BUSY = 0.9
 """Below this share of its core the server waited: for the load, for Redis, or for other work on the machine."""
+COLUMNS: tuple[tuple[Callable[[Sample], float], str], ...] = (
+    (lambda one: one.load.requests / one.load.seconds, ",.0f"),
+    (lambda one: one.load.p50_us / 1000, ".2f"),
+    (lambda one: one.load.p95_us / 1000, ".2f"),
+    (lambda one: one.load.p99_us / 1000, ".2f"),
+)
 
 
-class Sample(msgspec.Struct, frozen=True):
-    """One row in one round."""
-
-    load: Load
-    cpu_us: float
-    hello_cpu_us: float
-    """Of the bare hello, a request, in the same round."""
-    redis: RedisUsage
-
-    @property
-    def cpu_us_per_request(self) -> float:
-        """The server's CPU time, a request."""
-        return self.cpu_us / self.load.requests
-
-    @property
-    def busy(self) -> float:
-        """The share of one core that the server used."""
-        return self.cpu_us / (self.load.seconds * 1e6)
+def build_report(results: Results) -> str:
+    """Return a page: a table of each section, and what a reader has to know to read it."""
+    lines = [f"# Measured: version {results.version}", "", *_notes(results)]
+    for section in dict.fromkeys(row.section for row in results.rows):
+        lines += ["", f"## {section}", "", *_table(results, [row for row in results.rows if row.section == section])]
+    return "\n".join(lines) + "\n"
 
 
-def build_table(samples: dict[str, list[Sample]]) -> Iterator[str]:
-    """Yield the lines of the main table: the median of each row's rounds, and the range if there are several."""
-    yield from _heading(HEADINGS)
-    for name, rounds in samples.items():
-        cells = (
-            _spread(rounds, lambda one: one.cpu_us_per_request, ".1f"),
-            _spread(rounds, lambda one: one.cpu_us_per_request / one.hello_cpu_us, ".2f"),
-            _spread(rounds, lambda one: one.load.requests / one.load.seconds, ",.0f"),
-            _spread(rounds, lambda one: one.load.p50_us / 1000, ".2f"),
-            _spread(rounds, lambda one: one.load.p99_us / 1000, ".2f"),
-        )
-        yield _line(name, *cells)
+def _table(results: Results, rows: Sequence[Measured]) -> Iterator[str]:
+    yield _line(*HEADINGS)
+    yield "|---|---" + "|---:" * (len(HEADINGS) - 2) + "|"
+    kind = ""
+    for row in rows:
+        yield _line("" if row.kind == kind else row.kind, row.server, *_cells(results, row))
+        kind = row.kind
+    bases = {row.base for row in rows if row.base} - {row.name for row in rows}
+    for base in sorted(bases):
+        yield ""
+        yield f"Compared with `{base}`."
 
 
-def build_redis_table(samples: dict[str, list[Sample]]) -> Iterator[str]:
-    """Yield the lines of the table of what the rows cost Redis."""
-    yield from _heading(REDIS_HEADINGS)
-    for name, rounds in samples.items():
-        cells = (
-            _spread(rounds, lambda one: one.redis.script_us / one.load.requests, ".1f"),
-            _spread(rounds, lambda one: one.load.requests / one.redis.scripts, ".1f"),
-            _spread(rounds, lambda one: one.redis.cpu_us / one.load.requests, ".1f"),
-        )
-        yield _line(name, *cells)
+def _cells(results: Results, row: Measured) -> Iterator[str]:
+    yield _spread([one.cpu_us_per_request for one in row.samples], ".1f")
+    yield _spread(results.ratios(row, lambda one: one.cpu_us_per_request), ".2f")
+    for value, form in COLUMNS:
+        yield _spread([value(one) for one in row.samples], form)
+    yield _spread(results.ratios(row, lambda one: one.load.p99_us), ".2f")
+    yield format(row.median(lambda one: one.cores), ".2f")
+    yield format(row.median(lambda one: one.redis.cpu_us / one.load.requests), ".1f") if row.uses_redis else ""
+    yield f"{row.memory_bytes / 1e6:.0f}"
 
 
-def build_latency_table(samples: dict[str, list[Sample]]) -> Iterator[str]:
-    """Yield the lines of the table of latencies without concurrency, in microseconds. The first row is bare."""
-    yield from _heading(LATENCY_HEADINGS)
-    bare = next(iter(samples.values()))
-    for name, rounds in samples.items():
-        added = [one.load.p50_us - other.load.p50_us for one, other in zip(rounds, bare, strict=True)]
-        yield _line(
-            name,
-            _spread(rounds, lambda one: one.load.p50_us, ".0f"),
-            _spread(rounds, lambda one: one.load.p99_us, ".0f"),
-            "" if rounds is bare else f"{statistics.median(added):.0f}",
-        )
-
-
-def build_notes(samples: dict[str, list[Sample]], missing: Iterable[str]) -> Iterator[str]:
-    """Yield what a reader has to know to read the tables."""
-    yield f"{platform.python_implementation()} {platform.python_version()}, {_processor()}. Access logs off."
-    yield "Every answer was counted by its status; a single unexpected one would have ended the run."
-    for name, rounds in samples.items():
-        busy = statistics.median(one.busy for one in rounds)
-        if busy < BUSY:
-            yield f"{name}: the server used {busy:.0%} of its core, so others bound its requests/s and latency."
-    for what in missing:
-        yield f"Left out: {what}."
-
-
-def _heading(headings: Sequence[str]) -> Iterator[str]:
-    yield _line(*headings)
-    yield "|---" + "|---:" * (len(headings) - 1) + "|"
+def _notes(results: Results) -> Iterator[str]:
+    before, after = results.system_load
+    apart = "a core of its own" if results.is_apart else "NO core of its own: there is only one"
+    yield f"- {results.date}, CPython {results.python}, {results.cores} cores of {results.processor}."
+    yield f"- Load average: {before:.1f} before, {after:.1f} after. One worker, the server on {apart}."
+    yield f"- Rounds: {results.rounds}, in each of which every row had {results.seconds:g} s. Load by {results.client}."
+    yield "- Cells are the median of the rounds, with the lowest and the highest in brackets."
+    yield "- CPU is user and system time of the server's processes, the access log's thread included."
+    yield (
+        "- `x compared` is the proportion to the row that is named below the table, or to the one of the same kind "
+        "that has no proportion, round by round."
+    )
+    yield (
+        "- 1,000 tokens are drawn in turn unless the row says otherwise, over 32 connections (10 MiB: 4; alone: 1). "
+        "Requests are those of curl. An access log is written unless the row says `no log`."
+    )
+    yield "- Every answer was counted by its status: an unexpected one ends the run."
+    loaded = [row for row in results.rows if row.connections > 1]
+    idle = [row for row in loaded if row.median(lambda one: one.cores) < BUSY]
+    yield (
+        f"- In {len(idle)} of {len(loaded)} rows the server used less than {BUSY:.0%} of a core (column vCPU): there "
+        "the load generator, Redis or other work bounded requests/s and latency, and CPU is the figure to look at."
+    )
+    for what in results.missing:
+        yield f"- Left out: {what}."
 
 
 def _line(*cells: str) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _spread(rounds: Sequence[Sample], value: Callable[[Sample], float], form: str) -> str:
-    values = [value(one) for one in rounds]
+def _spread(values: Sequence[float], form: str) -> str:
+    if not values:
+        return ""
     median = format(statistics.median(values), form)
     if len(values) == 1:
         return median
     return f"{median} ({min(values):{form}}–{max(values):{form}})"  # noqa: RUF001 - an en dash between numbers
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"

@@ -12,6 +12,7 @@ from statistics import median
 
 import msgspec
 
+from benchmarks.clients import AUTHORIZED, build_head
 from benchmarks.load import Load, Order, put_load
 from benchmarks.stage import ASKED, CONNECTIONS
 from benchmarks.usage import Cores, cpu_us, pinned, redis_usage
@@ -82,7 +83,8 @@ def _serve(case: Case, policies: Path, folder: Path, cores: Cores) -> Iterator[t
 
 def _measure(case: Case, pid: int, port: int, tokens: Path) -> Cost:
     before, redis_before = cpu_us(pid), redis_usage(case.redis_url).cpu_us
-    order = Order(port, "/-/authorize/nginx", (*ASKED[:1], TARGET, *ASKED[2:]), CONNECTIONS, SECONDS, str(tokens))
+    head = build_head("/-/authorize/nginx", (*ASKED[:1], TARGET, *ASKED[2:], *AUTHORIZED))
+    order = Order(port, head, CONNECTIONS, SECONDS, str(tokens))
     load: Load = put_load("wrk", order)
     if load.errors or load.statuses.keys() != {200}:
         raise SystemExit(f"{case.name}: {load.errors} errors, and answers by status {load.statuses}")

@@ -3,24 +3,27 @@
 What it costs less than the gateway itself is what an admission costs. Run as `uvicorn benchmarks.unguarded:app`.
 """
 
+import asyncio
+
 from gateway import app as composition
 from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest
+from gateway.core.recognition.lesson import Answered
 
 
-class RememberedAdmissions:
+class RememberedAdmissions(RedisAdmissions):
     """Asks Redis once for each token, and again only while there is no stored export yet."""
 
     def __init__(self, connection: RedisConnection) -> None:
-        self._admissions = RedisAdmissions(connection)
-        self._known: dict[str, AdmissionFacts] = {}
+        super().__init__(connection)
+        self._known: dict[str, asyncio.Future[AdmissionFacts]] = {}
 
-    async def admit(self, asked: AdmissionRequest) -> AdmissionFacts:
+    def admit(self, asked: AdmissionRequest, answered: Answered | None = None) -> "asyncio.Future[AdmissionFacts]":
         """Return what was found the first time."""
         known = self._known.get(asked.digest)
-        if known is None or not known.stored_heads:
-            known = self._known[asked.digest] = await self._admissions.admit(asked)
+        if known is None or (known.done() and not known.result().stored_heads):
+            known = self._known[asked.digest] = super().admit(asked, answered)
         return known
 
 

@@ -63,11 +63,24 @@ def cpu_us(pid: int) -> float:
     percent.
     """
     stats = dict(_stats())
-    found = {pid}
-    while more := {child for child, fields in stats.items() if int(fields[1]) in found} - found:
-        found |= more
+    found = _family(pid, stats)
     # proc(5): utime, stime, cutime and cstime are fields 14 to 17, the state after the name being the third.
     return sum(int(ticks) for one in found for ticks in stats[one][11:15]) * 1e6 / TICKS_PER_SECOND
+
+
+def memory_bytes(pid: int) -> int:
+    """Return the resident memory of a process and all its descendants; what they share counts for each of them."""
+    stats = dict(_stats())
+    return sum(int(stats[one][21]) for one in _family(pid, stats)) * os.sysconf(
+        "SC_PAGE_SIZE"
+    )  # proc(5): rss, field 24
+
+
+def worker_memory_bytes(pid: int) -> int:
+    """Return the resident memory of the one process of the family that has used most CPU time: the only worker."""
+    stats = dict(_stats())
+    worker = max(_family(pid, stats), key=lambda one: int(stats[one][11]) + int(stats[one][12]))
+    return int(stats[worker][21]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def redis_usage(url: str) -> RedisUsage:
@@ -76,6 +89,14 @@ def redis_usage(url: str) -> RedisUsage:
         commands = client.info("commandstats").get("cmdstat_evalsha", {"calls": 0, "usec": 0})
         cpu = client.info("cpu")
     return RedisUsage(commands["calls"], commands["usec"], (cpu["used_cpu_user"] + cpu["used_cpu_sys"]) * 1e6)
+
+
+def _family(pid: int, stats: dict[int, list[str]]) -> set[int]:
+    """Return a process and all its descendants."""
+    found = {pid}
+    while more := {child for child, fields in stats.items() if int(fields[1]) in found} - found:
+        found |= more
+    return found
 
 
 def _stats() -> Iterator[tuple[int, list[str]]]:

@@ -1,5 +1,5 @@
--- Makes wrk count every status (its own count of errors begins at 400) and print a `Load` (load.py) as JSON. An argument
--- names a file of tokens, which the requests have in turn.
+-- Makes wrk send the head that it is given, with each token in turn, count every status (its own count of errors begins
+-- at 400) and print a `Load` (load.py) as JSON. Arguments: head, file of tokens, repeats, first turn; see load.Order.
 
 local threads = {}
 
@@ -7,18 +7,50 @@ function setup(thread)
   threads[#threads + 1] = thread
 end
 
+-- Plain replacement: '%' is special in Lua's patterns and in its replacements.
+local function split(text, word)
+  local first, last = text:find(word, 1, true)
+  if not first then
+    return text, ''
+  end
+  return text:sub(1, first - 1), text:sub(last + 1)
+end
+
 function init(arguments)
   statuses = {}
-  if arguments[1] then
-    local requests, last = {}, 0
-    for token in io.lines(arguments[1]) do
-      wrk.headers['Authorization'] = 'Bearer ' .. token
-      requests[#requests + 1] = wrk.format()
+  local head, file, repeats, start = arguments[1], arguments[2], tonumber(arguments[3]), arguments[4]
+  local requests = {}
+  local before, after = split(head, '%TOKEN%')
+  if file == '' then
+    requests[1] = head
+  else
+    for token in io.lines(file) do
+      requests[#requests + 1] = before .. token .. after
     end
+  end
+  local count, last = #requests, 0
+  if repeats == 0 then
     request = function()
-      last = last % #requests + 1
+      last = last % count + 1
       return requests[last]
     end
+    return
+  end
+  local ends, turn, rounds = {}, 0, 0
+  for number, text in ipairs(requests) do
+    requests[number], ends[number] = split(text, '%TURN%')
+  end
+  local word = start .. '-' .. turn
+  request = function()
+    if last == count then
+      last, rounds = 0, rounds + 1
+      if rounds % repeats == 0 then
+        turn = turn + 1
+        word = start .. '-' .. turn
+      end
+    end
+    last = last + 1
+    return requests[last] .. word .. ends[last]
   end
 end
 
@@ -39,6 +71,7 @@ function done(summary, latency, _)
   end
   local failed = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
   io.write('\nLOAD ', string.format(
-    '{"statuses":{%s},"errors":%d,"seconds":%.6f,"p50_us":%.1f,"p99_us":%.1f}',
-    table.concat(parts, ','), failed, summary.duration / 1e6, latency:percentile(50), latency:percentile(99)), '\n')
+    '{"statuses":{%s},"errors":%d,"seconds":%.6f,"p50_us":%.1f,"p95_us":%.1f,"p99_us":%.1f}',
+    table.concat(parts, ','), failed, summary.duration / 1e6,
+    latency:percentile(50), latency:percentile(95), latency:percentile(99)), '\n')
 end

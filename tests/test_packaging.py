@@ -120,7 +120,7 @@ def test_pictures_of_the_readme_have_absolute_addresses() -> None:
     assert pictures
 
 
-@pytest.mark.parametrize("extra", ["proxies", "docs"])
+@pytest.mark.parametrize("extra", ["proxies", "docs", "plots"])
 def test_an_extra_that_is_installed_by_itself_takes_nothing_from_the_rest(extra: str) -> None:
     """`make install` leaves out what only the extra needs; nothing that it installs needs any of that."""
     install = runpy.run_path(str(ROOT / ".ci" / "install.py"))
