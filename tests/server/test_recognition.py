@@ -282,6 +282,27 @@ async def test_a_change_is_true_on_the_next_request(known: KnownGateway, change:
     assert before == known.count("recognised")
 
 
+@pytest.mark.parametrize("turn", ["begins", "ends", "is about to end"])
+@pytest.mark.parametrize("before", [0, 1, 1000])
+async def test_what_is_learnt_ends_at_the_millisecond(redis_url: str, tmp_path: Path, turn: str, before: int) -> None:
+    """Learnt so many milliseconds before a check turns, or as it turns, an answer is used until then and not after."""
+    async with open_known(redis_url, tmp_path, "verify") as known:
+        seconds = NOW // 1000
+        dates = {
+            "begins": {"not_before": seconds + 60},
+            "ends": {"expires_at": seconds + 60},
+            "is about to end": {"expires_at": seconds + 60 + 14 * 86400},
+        }[turn]
+        text, _ = await known.mint(plan="plain", **dates)
+        client = known.connect()
+        for moment in (-before, 0, 1):
+            known.gateway.set_time(NOW + 60_000 + moment)
+            for _ in range(5):
+                await client.ask(request("/export/a", text))
+        assert 0 == known.count("different")
+        assert 0 < known.count("compared")
+
+
 async def test_a_purge_ends_what_is_recognised(known: KnownGateway) -> None:
     """The next request is answered by the backend."""
     text, _ = await known.mint(plan="plain")
