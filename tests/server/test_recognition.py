@@ -435,6 +435,18 @@ async def test_without_redis_a_known_request_is_503(known: KnownGateway, redis_u
     assert 1 == known.count("left:store-unavailable")
 
 
+async def test_a_fault_of_the_short_way_leaves_the_long_one(
+    known: KnownGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for ever, not in the same batch either."""
+    text, _ = await known.mint(plan="plain")
+    clients, data = [known.connect(), known.connect()], request("/export/a", text)
+    for client in clients:
+        await recognise(known, client, data)
+    monkeypatch.setattr("gateway.pipeline.recognition.still_holds", lambda *_: 1 / 0)
+    assert [200, 200] == [status(one) for one in await asyncio.gather(*(client.ask(data) for client in clients))]
+
+
 async def test_a_lost_script_is_sent_again(known: KnownGateway, redis_url: str) -> None:
     text, _ = await known.mint(plan="plain")
     client, data = known.connect(), request("/export/a", text)
