@@ -37,6 +37,14 @@ ROWS: dict[str, tuple[DocumentKind, Variant]] = {
     "texts, xml": ("translations", Variant(format="xml")),
     "texts, xml, flat": ("translations", Variant(format="xml", shape="flat")),
     "texts, xml, one language": ("translations", Variant(format="xml", lang=("de",))),
+    **{
+        f"texts, {name}{', one language' if one.has_one_language else ''}": (
+            "translations",
+            Variant(format=name, lang=("de",) if one.has_one_language else None),
+        )
+        for name, one in FORMATS["translations"].items()
+        if name not in ("json", "csv", "xml")
+    },
     **{f"tokens, {name}": ("design-tokens", Variant(format=name, mode="dark")) for name in FORMATS["design-tokens"]},
 }
 HEADINGS = (

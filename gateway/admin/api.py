@@ -24,7 +24,7 @@ from gateway.admin.oauth import introspect, revoke
 from gateway.admin.policies import change_owner, get_owner, list_exports, list_owners, list_policies, list_projects
 from gateway.admin.problems import EXCEPTION_HANDLERS
 from gateway.admin.purges import purge
-from gateway.admin.tokens import TokenController, revoke_many
+from gateway.admin.tokens import TokenController, import_many, revoke_many
 from gateway.admin.usage import show_policy_usage, show_token_usage
 from gateway.core.tokens.audit import Actor
 from gateway.management import Management
@@ -56,6 +56,7 @@ def build_api(management: Management, exports: Exports, usage: Usage, access: Ac
         route_handlers=[
             TokenController,
             revoke_many,
+            import_many,
             list_policies,
             list_exports,
             list_projects,

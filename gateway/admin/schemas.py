@@ -15,11 +15,19 @@ from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 from msgspec import UNSET, Meta, UnsetType
 
+from gateway.core.errors import ChangeRefused
+from gateway.core.moving.rows import ImportRow, RowOutcome
 from gateway.core.policies.model import Policy
 from gateway.core.tokens.audit import Action, AuditEntry
 from gateway.core.tokens.changes import TokenChange, TokenRequest
+from gateway.core.tokens.lifecycle import ByDigest, ByText
 from gateway.core.tokens.owners import OwnerRecord, OwnerStatus
-from gateway.core.tokens.text import MAXIMUM_BINDING_LENGTH, MAXIMUM_DESCRIPTION_LENGTH, MAXIMUM_NAME_LENGTH
+from gateway.core.tokens.text import (
+    MAXIMUM_BINDING_LENGTH,
+    MAXIMUM_DESCRIPTION_LENGTH,
+    MAXIMUM_NAME_LENGTH,
+    MAXIMUM_TEXT_LENGTH,
+)
 from gateway.core.tokens.views import ShownToken, to_time
 from gateway.core.variants.options import Offer
 
@@ -29,6 +37,8 @@ import msgspec
 
 LATEST_OVERLAP_SECONDS = 366 * 86400
 MAXIMUM_SCOPES = 256
+MAXIMUM_ROWS = 1000
+"""Of one import: it takes a second or two."""
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAXIMUM_NAME_LENGTH)]
 Description: TypeAlias = Annotated[str, Meta(max_length=MAXIMUM_DESCRIPTION_LENGTH)]
@@ -80,6 +90,36 @@ class NewToken(NewChild, frozen=True, kw_only=True):
         """Return the request for core."""
         bound = {"project": self.project, "owner": self.owner, "plan": self.plan}
         return msgspec.structs.replace(super().request(), **bound)
+
+
+class NewRow(NewChild, frozen=True, kw_only=True):
+    """A token that exists elsewhere: its `digest`, with what lists may show of it, or its `text`."""
+
+    digest: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    text: Annotated[str, Meta(min_length=1, max_length=MAXIMUM_TEXT_LENGTH)] | UnsetType = UNSET
+    shown: Annotated[str, Meta(max_length=24)] = ""
+    project: Binding = ""
+    owner: Binding = ""
+    plan: Plan | None = None
+    is_active: bool = True
+
+    def __repr__(self) -> str:
+        return "NewRow()"
+
+    def row(self, line: int) -> ImportRow:
+        """Return the row for core, at its place in the list. Raise ChangeRefused unless it has a digest or a text."""
+        if isinstance(self.digest, str) == isinstance(self.text, str):
+            raise ChangeRefused("a row has one of `digest` and `text`")
+        bound = {"project": self.project, "owner": self.owner, "plan": self.plan}
+        imported = ByText(self.text) if isinstance(self.text, str) else ByDigest(str(self.digest), self.shown)
+        return ImportRow(line, msgspec.structs.replace(super().request(), **bound), imported, self.is_active)
+
+
+class NewImport(Body, frozen=True, kw_only=True):
+    """Tokens of one policy that exist elsewhere."""
+
+    policy: PolicyName
+    rows: Annotated[list[NewRow], Meta(min_length=1, max_length=MAXIMUM_ROWS)]
 
 
 class TokenPatch(Body, frozen=True, kw_only=True):
@@ -226,6 +266,12 @@ class ShownTokens(msgspec.Struct, frozen=True):
     """All tokens of a short list."""
 
     tokens: list[ShownToken]
+
+
+class ImportOutcomes(msgspec.Struct, frozen=True):
+    """What came of each row, in their order; `line` is its place, from 1."""
+
+    outcomes: list[RowOutcome]
 
 
 class Revoked(msgspec.Struct, frozen=True):

@@ -11,7 +11,9 @@ from msgspec import UnsetType
 from gateway.admin.access import READING, WRITING, Caller, Managing
 from gateway.admin.problems import CallRefused, documented
 from gateway.admin.schemas import (
+    ImportOutcomes,
     NewChild,
+    NewImport,
     NewRevocation,
     NewRotation,
     NewToken,
@@ -22,11 +24,15 @@ from gateway.admin.schemas import (
     given_fields,
     to_seconds,
 )
+from gateway.core.errors import ChangeRefused
+from gateway.core.moving.rows import ImportRow, RowOutcome, RowResult
 from gateway.core.tokens.changes import TokenState
 from gateway.core.tokens.views import ShownToken, TokenView, show_created, show_token
 from gateway.management import Management
 
 MAXIMUM_PAGE = 500
+MAXIMUM_IMPORT_BYTES = 4 << 20
+"""Of an import: four kilobytes a row."""
 ETAG = [ResponseHeader("ETag", description="The token's version, for If-Match.", documentation_only=True)]
 LOCATION = [*ETAG, ResponseHeader("Location", description="Where the new token is.", documentation_only=True)]
 
@@ -185,6 +191,31 @@ async def revoke_many(management: Managing, actor: Caller, data: JSONBody[NewRev
     if named.keys() not in ({"policy", "project"}, {"policy", "owner"}):
         raise CallRefused("invalid", "name lineage; or with_made; or policy and project; or policy and owner")
     return Revoked(await management.revoke_all(actor, **named))
+
+
+@post(
+    "/imports",
+    opt=WRITING,
+    status_code=200,
+    tags=("tokens",),
+    responses=documented(401, 403, 404),
+    request_max_body_size=MAXIMUM_IMPORT_BYTES,
+    summary="Import many tokens that exist elsewhere",
+)
+async def import_many(management: Managing, actor: Caller, data: JSONBody[NewImport]) -> ImportOutcomes:
+    """Import tokens by their digests or texts; of a text nothing is kept but the digest and the beginning.
+
+    The answer says what came of each. The call may be repeated: a token that is there with the same settings stays.
+    """
+    rows: list[ImportRow] = []
+    outcomes: list[RowOutcome] = []
+    for line, row in enumerate(data.rows, start=1):
+        try:
+            rows.append(row.row(line))
+        except ChangeRefused as error:
+            outcomes.append(RowOutcome(line, RowResult.REFUSED, reason=str(error)))
+    outcomes += await management.import_tokens(actor, data.policy, rows)
+    return ImportOutcomes(sorted(outcomes, key=lambda outcome: outcome.line))
 
 
 def cut_page(views: Sequence[TokenView], limit: int, cursor: str | None) -> tuple[Sequence[TokenView], str | None]:

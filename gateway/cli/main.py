@@ -27,6 +27,10 @@ COMMANDS = {
     "cache": Listed("gateway.cli.cache:cache", "Work with stored exports."),
     "audit": Listed("gateway.cli.audit:audit", "See the history of changes."),
     "redis": Listed("gateway.cli.redis:redis", "Check a Redis, or say that an empty one is meant."),
+    "verify-backend": Listed(
+        "gateway.cli.exports.verify_backend:verify_backend",
+        "Say whether a backend can be reached past the gateway, and what it then believes of a client.",
+    ),
     "demo": Listed(
         "gateway.demo.story:demo",
         "Show the gateway at work: mint a token, pull an export, reach a limit, revoke the token.",

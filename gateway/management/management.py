@@ -557,9 +557,11 @@ class Management:
         self, actor: Actor, policy: Policy, records: Sequence[TokenRecord]
     ) -> list[ChangeRefused | None]:
         """Create tokens and return for each why it was refused, or None; one by one if they need names or numbers."""
-        if not (policy.has_unique_names or policy.has_numbers or actor.token):
+        if not (policy.has_unique_names or policy.has_numbers):
             entries = [about_token(actor, Action.IMPORT, one, compare_records(None, one)) for one in records]
-            return await self._tokens.create_each(list(zip(records, entries, strict=True)))
+            refused = await self._tokens.create_each(list(zip(records, entries, strict=True)))
+            await self._check_maker(*(one for one, why in zip(records, refused, strict=True) if why is None))
+            return refused
         refusals: list[ChangeRefused | None] = []
         for record in records:
             try:
@@ -576,15 +578,18 @@ class Management:
                 raise refused
         return RowOutcome(row.line, RowResult.REFUSED, name=self.mask(row.request.name), reason=str(refused))
 
-    async def _check_maker(self, made: TokenRecord) -> None:
-        """Revoke the token that was just created, and raise TokenEnded, if the token that created it is revoked by now.
+    async def _check_maker(self, *made: TokenRecord) -> None:
+        """Revoke tokens that were just created, and raise TokenEnded, if the token that created them is revoked by now.
 
         `revoke_with_made` revokes the maker first: so a token that it creates at the same time is either found then, or
         revoked here.
         """
-        if made.made_by and (await self._tokens.are_revoked([made.made_by]))[0]:
-            await self._tokens.revoke(made.identity, AuditEntry(actor=GATEWAY, action=Action.REVOKE))
-            raise TokenEnded(f"token {made.made_by} was revoked meanwhile: it makes nothing any more")
+        maker = made[0].made_by if made else ""
+        if maker and (await self._tokens.are_revoked([maker]))[0]:
+            await self._tokens.revoke_each(
+                [one.identity for one in made], AuditEntry(actor=GATEWAY, action=Action.REVOKE)
+            )
+            raise TokenEnded(f"token {maker} was revoked meanwhile: it makes nothing any more")
 
     async def _replace(
         self, actor: Actor, action: Action, policy: Policy, old: TokenRecord, new: TokenRecord, now: int

@@ -109,7 +109,7 @@ def pull(
     with Report(tokens.values(), time.time, is_json=is_json, is_check=is_check) as report:
         transport = Transport(ca_file or "", stopped)
         deadline = time.monotonic() + total_time
-        run = Run(transport, clock, tokens, report, deadline, state, is_check, parallel)
+        run = Run(transport, clock, tokens, report, deadline, stopped.set, state, is_check, parallel)
         try:
             outcomes = pull_all(run, exports)
         finally:

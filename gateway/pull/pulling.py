@@ -1,7 +1,7 @@
 """The exports of a run: attempts of each until there is an outcome, several side by side."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class Run(msgspec.Struct, frozen=True):
     progress: Progress
     deadline: float
     """Of the monotonic clock."""
+    stop: Callable[[], None]
+    """End what is in flight."""
     state_folder: Path | None = None
     is_check: bool = False
     parallel: int = 4
@@ -78,8 +80,15 @@ def pull_all(run: Run, exports: Sequence[Export]) -> list[Outcome]:
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(run.parallel, len(exports)))]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException:  # Ctrl+C: each thread removes what cannot be resumed
+        waiting.clear()
+        run.stop()
+        for thread in threads:
+            thread.join()
+        raise
     if errors:
         raise errors[0]
     return [outcomes[number] for number in range(len(exports))]

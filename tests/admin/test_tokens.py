@@ -274,3 +274,48 @@ def test_an_unknown_id_is_not_found(api: Api, identity: str) -> None:
         api.get(f"{place}/children"),
     ]
     assert {404} == {answer.status_code for answer in answers}
+
+
+IMPORTS = "/api/v1/imports"
+
+
+def row(number: int, **settings: Any) -> dict[str, Any]:
+    """A token that exists elsewhere."""
+    return {"digest": digest(f"old {number}", b""), "name": f"CI {number}", "project": "website", **settings}
+
+
+def test_many_tokens_are_imported_in_one_call(api: Api) -> None:
+    """Each row has its outcome; the call may be repeated, and a row that is refused hinders no other one."""
+    rows = [row(1, scopes=["read"]), row(2, scopes=["raed"]), row(3, is_active=False), {"name": "nothing"}]
+    first = api.post(IMPORTS, json={"policy": "small", "rows": rows}).json()["outcomes"]
+    assert [("imported", 1), ("refused", 2), ("imported", 3), ("refused", 4)] == [
+        (one["result"], one["line"]) for one in first
+    ]
+    assert "unknown scope 'raed'" in first[1]["reason"]
+    assert "one of `digest` and `text`" in first[3]["reason"]
+    again = api.post(IMPORTS, json={"policy": "small", "rows": rows}).json()["outcomes"]
+    assert ["present", "refused", "present", "refused"] == [one["result"] for one in again]
+    states = [api.get(f"{TOKENS}/{first[number]['id']}").json()["state"] for number in (0, 2)]
+    assert ["active", "disabled"] == states
+
+
+def test_an_import_of_another_policy_or_too_many_rows_is_refused(api: Api) -> None:
+    """404 and 400; a text that is no token of the policy is a row's refusal, and is not repeated."""
+    check_refusal(404, "not_found", api.post(IMPORTS, json={"policy": "other", "rows": [row(1)]}))
+    assert 400 == api.post(IMPORTS, json={"policy": "small", "rows": [row(1)] * 1001}).status_code
+    secret = "zzz_0123456789abcdefghijklmnopqrstuvwxyz0123"
+    answer = api.post(IMPORTS, json={"policy": "small", "rows": [{"text": secret, "name": "CI", "project": "website"}]})
+    assert "refused" == answer.json()["outcomes"][0]["result"]
+    assert secret not in answer.text
+
+
+def test_what_was_imported_ends_with_the_token_that_imported_it(listener: Any, mint_admin: Mint) -> None:
+    """As all that it made: somebody who has it could import digests of texts that only he knows."""
+    admin, leaked = mint_admin(), mint_admin("--name", "leaked")
+    api, thief = client_of(listener), client_of(listener)
+    api.headers["Authorization"], thief.headers["Authorization"] = (f"Bearer {one['token']}" for one in (admin, leaked))
+    (imported,) = thief.post(IMPORTS, json={"policy": "small", "rows": [row(1)]}).json()["outcomes"]
+    answer = api.post("/api/v1/revocations", json={"with_made": leaked["id"]})
+    assert {leaked["id"], imported["id"]} == set(answer.json()["revoked"])
+    (again,) = api.post(IMPORTS, json={"policy": "small", "rows": [row(1)]}).json()["outcomes"]
+    assert "was revoked, for good" in again["reason"]

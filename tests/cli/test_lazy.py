@@ -131,7 +131,20 @@ def test_the_keeper_of_workers_imports_no_server() -> None:
     [
         (
             "gateway ",
-            ["audit", "cache", "demo", "export", "init", "owner", "policy", "pull", "redis", "serve", "token"],
+            [
+                "audit",
+                "cache",
+                "demo",
+                "export",
+                "init",
+                "owner",
+                "policy",
+                "pull",
+                "redis",
+                "serve",
+                "token",
+                "verify-backend",
+            ],
         ),
         ("gateway to", ["token"]),
         ("gateway token re", ["revoke"]),

@@ -75,7 +75,10 @@ def test_the_schema_is_json_schema() -> None:
     [
         (
             "translations",
-            {"TranslationsDocument": {"entries", "languages"}, "Entry": {"id", "key", "status", "values"}},
+            {
+                "TranslationsDocument": {"entries", "languages", "source_language"},
+                "Entry": {"id", "key", "status", "values"},
+            },
         ),
         (
             "design-tokens",

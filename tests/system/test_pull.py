@@ -274,8 +274,9 @@ class Time:
 
 def run_all(token: str, exports: list[Export], when: Time, seconds: float = 600, parallel: int = 4) -> list[Outcome]:
     """Pull the exports with a clock of the test's own."""
-    transport = Transport("", threading.Event())
-    run = Run(transport, when.clock(), {"T": token}, Progress(), seconds, parallel=parallel)
+    stopped = threading.Event()
+    transport = Transport("", stopped)
+    run = Run(transport, when.clock(), {"T": token}, Progress(), seconds, stopped.set, parallel=parallel)
     return pull_all(run, exports)
 
 
@@ -394,10 +395,13 @@ def test_a_download_that_broke_off_goes_on_where_it_was(
     assert ["e", "e.pull"] == sorted(file.name for file in build.iterdir())
 
 
-def test_a_rest_of_something_else_is_not_taken(share: Share, redis_url: str, policies: Path, build: Path) -> None:
-    """A 206 of a newer export ends in a download from the beginning."""
+@pytest.mark.parametrize("proof", ['ETag: "1"', f'ETag: W/"1"\r\nRepr-Digest: sha-256=:{SHA256}:'])
+def test_a_rest_of_something_else_is_not_taken(
+    share: Share, redis_url: str, policies: Path, build: Path, proof: str
+) -> None:
+    """A 206 of a newer export ends in a download from the beginning, also if the server ignores If-Range."""
     token, heads = mint(redis_url, policies), list[bytes]()
-    old = ('ETag: W/"1"', f"Repr-Digest: sha-256=:{SHA256}:", "Content-Type: application/octet-stream")
+    old = (proof, "Content-Type: application/octet-stream")
     newer = ('ETag: W/"2"', "Content-Range: bytes 3000-7999/8000", "Content-Type: application/octet-stream")
     answers = (
         reply(CONTENT, *old)[:-5000],
@@ -444,6 +448,29 @@ def test_the_next_run_goes_on_after_a_killed_one(share: Share, redis_url: str, p
     assert not part.exists()
 
 
+def test_a_run_that_is_interrupted_leaves_nothing_that_cannot_be_resumed(
+    share: Share, redis_url: str, policies: Path, build: Path
+) -> None:
+    """Ctrl+C ends it within a second or two, also with more exports to come."""
+    token, may_end = mint(redis_url, policies), threading.Event()
+
+    def behave(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(reply(bytes(12 << 20))[: 9 << 20])
+        may_end.wait(15)
+
+    with backend(policies, behave):
+        gateway = share()
+        words = [word for number in range(3) for word in (url(gateway, f"/{number}"), "-o", str(build / str(number)))]
+        command = [sys.executable, "-m", "gateway", "pull", *words]
+        run = Process(command, build.parent / "pull.log", {"GATEWAY_TOKEN": token["token"]})
+        wait_until(lambda: any(one.stat().st_size > 1 << 20 for one in build.glob("*.part")), "a part has arrived")
+        assert 1 == run.stop(signal.SIGINT)
+        may_end.set()
+    assert "Aborted!" in run.text()
+    assert {} == snapshot(build)
+
+
 def test_check_writes_nothing(share: Share, redis_url: str, policies: Path, build: Path) -> None:
     """10 if an export would change, 0 if not; the folder stays as it is."""
     token, gateway = mint(redis_url, policies), share()
@@ -459,6 +486,16 @@ def test_check_writes_nothing(share: Share, redis_url: str, policies: Path, buil
     assert 10 == pull(token["token"], url(gateway), "-o", build / "e", "--check").exit_code
     assert ["e"] == list(snapshot(build))
     assert "e.pull" in before
+
+
+def test_check_keeps_nothing_to_resume(share: Share, redis_url: str, policies: Path, build: Path) -> None:
+    """Also of an export that a download could be resumed of, and that breaks off."""
+    token = mint(redis_url, policies)
+    for answer, code in ((reply(CONTENT, 'ETag: "1"'), 10), (reply(CONTENT, 'ETag: "1"')[:-1], 4)):
+        with backend(policies, always(answer)):
+            words = ("-o", build / "e", "--check", "--total-time", "1s")
+            assert code == pull(token["token"], url(share(), "/export"), *words).exit_code
+        assert {} == snapshot(build)
 
 
 def test_the_exit_code_tells_a_change_where_it_is_asked_for(

@@ -5,6 +5,7 @@ Redis little more than one.
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,8 +26,14 @@ from gateway.core.tokens.text import token_id
 
 MAXIMUM_BATCH = 128
 """Admissions in one script call: it blocks Redis for about a millisecond."""
+CALLS_AT_ONCE = 2
+"""Script calls under way at the same time. While Redis works on one, the worker reads the answer of the other; with a
+third, batches become smaller and nobody waits less."""
 LEAST_SECONDS = 0.02
 """The least time for a call: a delay of this worker itself is not Redis' delay."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class _Waiting(msgspec.Struct, frozen=True, gc=False):
@@ -40,6 +47,14 @@ class _Waiting(msgspec.Struct, frozen=True, gc=False):
     """
 
 
+class _Lane:
+    """One script call at a time, on a connection of its own."""
+
+    def __init__(self, runner: ScriptRunner) -> None:
+        self.runner = runner
+        self.timeout: StallTolerantTimeout | None = None
+
+
 class RedisAdmissions:
     """The admissions of each tick, in one call.
 
@@ -49,14 +64,13 @@ class RedisAdmissions:
     def __init__(self, connection: RedisConnection) -> None:
         self.now: int | None = None
         self._connection = connection
-        self._runner = ScriptRunner(connection, read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua"))
+        script = read_script("quotas.lua", "charging.lua", "tokens.lua", "admit.lua")
+        self._idle = [_Lane(ScriptRunner(connection, script)) for _ in range(CALLS_AT_ONCE)]
+        """Those of which no call is under way. What arrives while there is none leaves with the next call: the busier
+        the gateway, the larger its batches."""
         self._waiting: list[_Waiting] = []
-        self._timeout: StallTolerantTimeout | None = None
         self._callbacks: dict[int, Callable[[AdmissionFacts | None], None]] = {}
         """Callbacks for admissions that no request awaits any more, by the identity of their question."""
-        self._is_under_way = False
-        """A script call: one at a time. What arrives meanwhile leaves with the next: the busier the gateway, the larger
-        its batches."""
 
     def ask(self, question: Question, lease: str, take: Take) -> None:
         """Ask Redis; `take` gets the time and the reply, or StoreUnavailable in the place of the reply.
@@ -64,9 +78,9 @@ class RedisAdmissions:
         After StoreUnavailable it may be called once more, with a reply that came too late.
         """
         loop = asyncio.get_running_loop()
-        if not (self._waiting or self._is_under_way):
+        if self._idle and not self._waiting:
             loop.call_soon(self._flush)
-        late_at = loop.time() + self._connection.timeout_seconds if self._is_under_way else math.inf
+        late_at = math.inf if self._idle else loop.time() + self._connection.timeout_seconds
         self._waiting.append(_Waiting(question, lease, take, late_at))
 
     def admit(self, asked: AdmissionRequest, answered: Answered | None = None) -> "asyncio.Future[AdmissionFacts]":
@@ -92,32 +106,34 @@ class RedisAdmissions:
             then(None if facts.exception() else facts.result())
 
     def _flush(self) -> None:
-        batch, self._waiting = self._waiting[:MAXIMUM_BATCH], self._waiting[MAXIMUM_BATCH:]
-        keys, arguments = self._arguments(batch)
-        self._is_under_way = True
-        if batch[0].late_at < math.inf:
-            self._watch(batch)
-        self._runner.call(keys, arguments, partial(self._take, batch))
+        """Send what waits, as far as calls may be under way."""
+        while self._waiting and self._idle:
+            lane = self._idle.pop()
+            batch, self._waiting = self._waiting[:MAXIMUM_BATCH], self._waiting[MAXIMUM_BATCH:]
+            keys, arguments = self._arguments(batch)
+            if batch[0].late_at < math.inf:
+                self._watch(lane, batch)
+            lane.runner.call(keys, arguments, partial(self._take, lane, batch))
 
-    def _watch(self, batch: Sequence[_Waiting]) -> None:
+    def _watch(self, lane: "_Lane", batch: Sequence[_Waiting]) -> None:
         """Bound the wait of requests that have waited for the call before theirs already."""
         left = batch[0].late_at - asyncio.get_running_loop().time()
-        self._timeout = StallTolerantTimeout(max(LEAST_SECONDS, left), partial(self._refuse_late, batch))
+        lane.timeout = StallTolerantTimeout(max(LEAST_SECONDS, left), partial(self._refuse_late, lane, batch))
 
-    def _refuse_late(self, batch: Sequence[_Waiting]) -> None:
+    def _refuse_late(self, lane: "_Lane", batch: Sequence[_Waiting]) -> None:
         """Refuse the requests whose time is over. Redis may still charge them: the call is under way."""
         now = asyncio.get_running_loop().time()
         late = [waiting for waiting in batch if waiting.late_at <= now]
         _fail(late, StoreUnavailable(f"Redis did not answer within {self._connection.timeout_seconds} s"))
         rest = batch[len(late) :]
         if rest and rest[0].late_at < math.inf:
-            self._watch(rest)
+            self._watch(lane, rest)
 
-    def _take(self, batch: Sequence[_Waiting], answer: Any) -> None:
-        self._is_under_way = False
-        if self._timeout is not None:
-            self._timeout.cancel()
-            self._timeout = None
+    def _take(self, lane: "_Lane", batch: Sequence[_Waiting], answer: Any) -> None:
+        self._idle.append(lane)
+        if lane.timeout is not None:
+            lane.timeout.cancel()
+            lane.timeout = None
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._flush)
         if isinstance(answer, Exception):
@@ -125,7 +141,7 @@ class RedisAdmissions:
             return
         now, *replies = answer
         for waiting, reply in zip(batch, replies, strict=True):
-            waiting.take(now, reply)
+            _give(waiting, now, reply)
 
     def _resolve(self, asked: AdmissionRequest, facts: "asyncio.Future[AdmissionFacts]", now: int, reply: Any) -> None:
         is_failed = isinstance(reply, Exception)
@@ -166,4 +182,12 @@ def build_question(asked: AdmissionRequest) -> Question:
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     for waiting in batch:
-        waiting.take(0, error)
+        _give(waiting, 0, error)
+
+
+def _give(waiting: _Waiting, now: int, reply: Any) -> None:
+    """Give a reply to the request that waits for it; a fault of that one keeps none of the others waiting."""
+    try:
+        waiting.take(now, reply)
+    except Exception:
+        logger.exception("an admission: internal error")

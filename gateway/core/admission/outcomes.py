@@ -87,7 +87,7 @@ def add_token_state(fields: list[Field], outcome: Authorized | Refused) -> None:
             own = join_backends(policy_field, limit_field, backends)
         fields += own
     expires_at = ends_at(facts)
-    if expires_at is not None and expires_at * 1000 - facts.now < EXPIRY_NOTICE_SECONDS * 1000:
+    if expires_at is not None and facts.now >= (expires_at - EXPIRY_NOTICE_SECONDS) * 1000:
         fields.append((b"x-token-expires-at", build_timestamp(expires_at)))
 
 
@@ -153,6 +153,15 @@ def build_access_record(
         trace=trace.trace_id,
         span=trace.span_id,
     )
+
+
+def end_early(record: AccessRecord, ended: Ended, sent_bytes: int) -> AccessRecord:
+    """Return the record of an answer that was not sent to its end, or not taken, from that of a complete one."""
+    ending = msgspec.structs.replace(record, ended=ended, sent_bytes=sent_bytes)
+    if ended is Ended.CLIENT_GONE and not sent_bytes and not record.reason:
+        status = PROBLEMS[Reason.CLIENT_GONE].status
+        return msgspec.structs.replace(ending, status=status, reason=Reason.CLIENT_GONE)
+    return ending
 
 
 def _exceeded_in_shadow(rule: Rule | None, windows: Sequence[Window]) -> tuple[str, ...]:

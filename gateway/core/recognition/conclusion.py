@@ -116,6 +116,8 @@ class Conclusion(msgspec.Struct, frozen=True, gc=False):
     """Of its line in the access log; None if there is no log."""
     content: tuple[str, bytes, bytes] | None
     """Name, digest and coding of the content, if it is one that is stored."""
+    content_hash: int
+    """Of that content: another process may have encoded it to other bytes, which the head does not describe."""
     counted: UsageKey
     """What the request counts as."""
     leased: tuple[tuple[str, Quota], ...]
@@ -222,7 +224,7 @@ def ends_of(facts: AdmissionFacts, head: StoredHead | None) -> int:
 
 
 def _instants_of(record: TokenRecord) -> Iterable[int]:
-    """Return when a check on a record turns, in milliseconds."""
+    """Return when a check on a record turns, in milliseconds: each is written as `now >= instant`, or its opposite."""
     seconds = [override.until for override in record.overrides]
     if record.not_before is not None:
         seconds.append(record.not_before)

@@ -56,7 +56,9 @@ def render(content: bytes, form: DocumentForm, variant: Variant) -> Rendered | I
     selected = _SELECTIONS[form.kind](content, form, variant)
     if isinstance(selected, InvalidOptions):
         return selected
-    written = b"".join(_bounded(RENDERERS[form.kind][variant.format](selected, variant)))
+    pieces = _bounded(RENDERERS[form.kind][variant.format](selected, variant))
+    del selected  # ends with the last piece, before there is all of the content beside it
+    written = b"".join(list(pieces))
     return Rendered(written, build_weak_tag(written))
 
 

@@ -58,6 +58,27 @@ class TranslationsDocument(msgspec.Struct, frozen=True):
     it, else the first of `languages`, else the first by name."""
 
 
+class _RawEntry(msgspec.Struct, frozen=True):
+    """An entry whose values are read when they are needed: read all at once they take five times their bytes."""
+
+    id: str | int
+    values: msgspec.Raw
+    key: str | None = None
+    status: str | None = None
+
+
+class _RawDocument(msgspec.Struct, frozen=True):
+    """A document of such entries; its fields are those of TranslationsDocument."""
+
+    entries: list[_RawEntry]
+    languages: list[str] = []
+    source_language: str | None = None
+
+
+_Document: TypeAlias = TranslationsDocument | _RawDocument
+_read_values = msgspec.json.Decoder(dict[str, Value]).decode
+
+
 class Texts(msgspec.Struct, frozen=True):
     """The part of a document that a variant uses: a table of keys and languages."""
 
@@ -104,7 +125,15 @@ def write_leaf(value: Leaf) -> str:
 
 def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts | InvalidOptions:
     """Return the part of the document in `content` that the variant uses. Raise BrokenDocument."""
-    document = read_document(content, TranslationsDocument, form.names)
+    document = read_document(content, _RawDocument, form.names)
+    try:
+        return _select(document, form, variant)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        read_document(content, TranslationsDocument, form.names)  # which says where
+        raise
+
+
+def _select(document: _RawDocument, form: DocumentForm, variant: Variant) -> Texts | InvalidOptions:
     known = _list_languages(document, raise_broken)
     # An empty document does not tell which languages exist: no build fails because of it.
     refused = refuse_unknown(form, "lang", variant.lang or (), sorted(known)) if known else None
@@ -116,12 +145,12 @@ def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts 
         languages = (*languages, source)
     rows, forms = _list_rows(document, form, variant, languages, raise_broken)
     keys = tuple(sorted(rows))
-    lines = [tuple(map(rows[key].get, languages)) for key in keys]
+    lines = [rows[key] for key in keys]
     columns = tuple(zip(*lines, strict=True)) or ((),) * len(languages)
     return Texts(languages, keys, columns, _find_plurals(keys, forms), source)
 
 
-def _find_source(document: TranslationsDocument, known: set[str]) -> str:
+def _find_source(document: _RawDocument, known: set[str]) -> str:
     """Return the source language, or an empty text if there is no language at all."""
     if document.source_language is not None:
         return document.source_language
@@ -146,8 +175,14 @@ def find_text_mistakes(document: TranslationsDocument, form: DocumentForm, repor
         _list_rows(document, form, Variant(key=key), languages, report)
 
 
-def _list_languages(document: TranslationsDocument, report: Report) -> set[str]:
-    known = set(document.languages).union(*(entry.values for entry in document.entries))
+def _values_of(entry: Entry | _RawEntry) -> dict[str, Value]:
+    return entry.values if isinstance(entry, Entry) else _read_values(entry.values)
+
+
+def _list_languages(document: _Document, report: Report) -> set[str]:
+    known = set(document.languages)
+    for entry in document.entries:
+        known.update(_values_of(entry))
     if len(known) > MAXIMUM_LANGUAGES:
         report(BrokenDocument("$", f"a document may have {MAXIMUM_LANGUAGES} languages, this has {len(known)}"))
     for language in sorted(known | {document.source_language or "en"}):
@@ -157,19 +192,20 @@ def _list_languages(document: TranslationsDocument, report: Report) -> set[str]:
 
 
 def _list_rows(
-    document: TranslationsDocument, form: DocumentForm, variant: Variant, languages: tuple[str, ...], report: Report
-) -> tuple[dict[str, dict[str, Leaf]], dict[str, set[str]]]:
-    """Return each key with its values in some of the languages, and the names inside values that are objects."""
+    document: _Document, form: DocumentForm, variant: Variant, languages: tuple[str, ...], report: Report
+) -> tuple[dict[str, tuple[Leaf, ...]], dict[str, set[str]]]:
+    """Return each key with its value in each of the languages, and the names inside values that are objects."""
     entries = dict(form.names).get("entries", "entries")
     statuses, chosen = variant.status, frozenset(languages)
     owners: dict[str, str] = {}
-    rows: dict[str, dict[str, Leaf]] = {}
+    rows: dict[str, tuple[Leaf, ...]] = {}
     forms: dict[str, set[str]] = {}
-    for position, entry in enumerate(document.entries):
+    listed: Sequence[Entry | _RawEntry] = document.entries
+    for position, entry in enumerate(listed):
         if statuses is not None and entry.status not in statuses:
             continue
         key = (variant.key == "named" and entry.key) or str(entry.id)
-        for name, values in _spread(key, entry.values, forms):
+        for name, values in _spread(key, _values_of(entry), forms):
             if chosen.isdisjoint(values):
                 continue
             place = f"$.{entries}[{position}]"
@@ -178,11 +214,14 @@ def _list_rows(
             elif name in owners:
                 report(BrokenDocument(place, f"the key {name!r} is also that of {owners[name]}"))
             else:
-                owners[name], rows[name] = place, values
+                owners[name], rows[name] = place, tuple(map(values.get, languages))
     if len(rows) * len(languages) > MAXIMUM_CELLS:
         message = f"{len(rows)} keys in {len(languages)} languages are more than {MAXIMUM_CELLS} values"
         report(BrokenDocument("$", message))
     return rows, forms
+
+
+_LEAVES = frozenset({str, int, float, bool})
 
 
 def _spread(key: str, values: dict[str, Value], inside: dict[str, set[str]]) -> Iterator[tuple[str, dict[str, Leaf]]]:
@@ -190,6 +229,9 @@ def _spread(key: str, values: dict[str, Value], inside: dict[str, set[str]]) -> 
 
     Add the names in each object to `inside`, under the key whose value the object is.
     """
+    if _LEAVES.issuperset(map(type, values.values())):
+        yield key, values  # type: ignore[misc]  # what most entries are
+        return
     leaves: dict[str, Leaf] = {}
     forms: dict[str, dict[str, Leaf]] = {}
     for language, value in values.items():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.admissions import RedisAdmissions, _Lane
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
 from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.errors import StoreUnavailable
@@ -40,7 +40,7 @@ async def test_waiting_for_the_call_before_is_part_of_the_bound(monkeypatch: pyt
     monkeypatch.setattr(loop, "time", lambda: real_time() + passed)
     connection = RedisConnection(open_client(EMBEDDED, TIMEOUT_SECONDS), TIMEOUT_SECONDS)
     admissions, runner = RedisAdmissions(connection), SlowRunner()
-    monkeypatch.setattr(admissions, "_runner", runner)
+    monkeypatch.setattr(admissions, "_idle", [_Lane(runner)])  # type: ignore[arg-type]  # one call at a time
     first = admissions.admit(ASKED)
     await turn()
     second = admissions.admit(ASKED)

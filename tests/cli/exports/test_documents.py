@@ -89,6 +89,16 @@ def test_what_there_is_not_is_told_with_what_there_is(tree: str) -> None:
     assert "--lang is not for design-tokens" in run_command("export", "render", tree, "--lang", "de").stderr
 
 
+def test_a_format_of_one_language_is_asked_for_with_it(tmp_path: Path) -> None:
+    """As a request does it; with it the file is what Android's build takes."""
+    file = tmp_path / "texts.json"
+    file.write_bytes(texts(entry("home.title", de="Start", fr="Accueil")))
+    made = run_command("export", "render", str(file), "--format", "android")
+    assert "--format android is in one language: say which with --lang, such as --lang de" in made.stderr
+    made = run_command("export", "render", str(file), "--format", "android", "--lang", "fr")
+    assert b'    <string name="home_title">Accueil</string>\n' in made.stdout_bytes
+
+
 def test_a_broken_document_is_told_with_its_place(tmp_path: Path) -> None:
     """As the gateway answers it."""
     file = tmp_path / "a.json"

@@ -87,6 +87,24 @@ def test_an_unknown_option_is_refused_with_those_that_there_are() -> None:
     assert [expected] == mistakes("langs=de")
 
 
+@pytest.mark.parametrize("lang", ["", "&lang=*", "&lang=", "&lang=de,fr"])
+def test_a_format_of_one_language_needs_its_name(lang: str) -> None:
+    """None is chosen for a request: what a build ships would depend on how many languages there happen to be."""
+    message = "The format android is in one language: the option lang must say one, such as de."
+    assert [OptionMistake("lang", message, ())] == mistakes(f"format=android{lang}")
+    found = parse("format=android&lang=de")
+    assert isinstance(found, Variant)
+    assert ("android", ("de",)) == (found.format, found.lang)
+
+
+def test_a_policys_languages_are_listed_for_a_format_of_one() -> None:
+    """By the name that the option has there."""
+    named = POLICY.replace("lang = {}", 'locale = { sets = "lang", values = ["de", "fr"] }')
+    refused = parse_variant(variants_of("/projects/website/export", named), "format=po", SEGMENTS)
+    assert isinstance(refused, InvalidOptions)
+    assert "The format po is in one language: the option locale must say one of de, fr." == refused.detail
+
+
 def test_an_unknown_value_is_refused_with_those_that_there_are() -> None:
     """K7: an unknown value is told with the values that are allowed."""
     formats = tuple(FORMATS["translations"])

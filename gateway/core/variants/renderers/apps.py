@@ -1,7 +1,8 @@
 """Translations as apps have them: resources of Android and Apple, messages of Flutter."""
 
+import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -9,7 +10,7 @@ import msgspec
 
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.model import Variant
-from gateway.core.variants.renderers.catalogs import NO_CELL, batches, encode_cells, has_texts_only
+from gateway.core.variants.renderers.catalogs import NO_CELL, batches, encode_cells
 from gateway.core.variants.renderers.names import DART_WORDS, JAVA_WORDS, camel_case, refuse_same, snake_case
 from gateway.core.variants.renderers.text import INDENT
 from gateway.core.variants.translations import Leaf, Texts, list_entries, list_places, write_leaf
@@ -87,47 +88,48 @@ def render_xcstrings(texts: Texts, variant: Variant) -> Iterator[bytes]:
 
 
 def _write_catalog(texts: Texts) -> Iterator[bytes]:
-    quoted = encode_cells(texts.languages)
-    columns = [_write_cells(column) for column in texts.columns]
-    names = list_places(texts)
+    heads = encode_cells(texts.languages)
     yield f'{{"sourceLanguage":{encode_cells([texts.source_language or "en"])[0]},"strings":{{'.encode()
-    heads = [f"{language}:{_UNIT}" for language in quoted]
-    rows = list(zip(*columns, strict=True))
-    localizations = (
-        _join_units(heads, rows[places[""]])
-        if places.keys() == {""}
-        else ",".join(_list_localizations(quoted, columns, places))
-        for places in names.values()
-    )
-    yield from batches(
-        f'{"," if index else ""}{name}:{{"localizations":{{{found}}}}}'
-        for index, (name, found) in enumerate(zip(encode_cells(names), localizations, strict=True))
-    )
+    separator = ""
+    entries = iter(list_places(texts).items())
+    while batch := list(itertools.islice(entries, _BATCH)):
+        yield separator.encode() + ",".join(_write_strings(texts, heads, batch)).encode()
+        separator = ","
     yield b'},"version":"1.0"}\n'
 
 
-def _write_cells(column: Sequence[Leaf]) -> list[str]:
-    if not has_texts_only(column):
-        column = [value if value is None else write_leaf(value) for value in column]
-    return encode_cells(column)
+def _write_strings(texts: Texts, heads: list[str], batch: list[tuple[str, dict[str, int]]]) -> Iterator[str]:
+    """Yield some entries, encoding the cells of a language all at once."""
+    positions = [place for _, places in batch for place in places.values()]
+    columns = [encode_cells([_write_cell(column[place]) for place in positions]) for column in texts.columns]
+    rows = zip(*columns, strict=True)
+    names = encode_cells([name for name, _ in batch])
+    units = [f"{head}:{_UNIT}" for head in heads]
+    for name, (_, places) in zip(names, batch, strict=True):
+        if places.keys() == {""}:  # without plural forms, which most are
+            written = [f"{unit}{cell}}}}}" for unit, cell in zip(units, next(rows), strict=True) if cell != NO_CELL]
+        else:
+            forms = {form: next(rows) for form in places}
+            written = list(_list_localizations(heads, forms))
+        yield f'{name}:{{"localizations":{{{",".join(written)}}}}}'
 
 
-def _join_units(heads: list[str], row: tuple[str, ...]) -> str:
-    """Write an entry without plural forms, which most are."""
-    return ",".join([f"{head}{cell}}}}}" for head, cell in zip(heads, row, strict=True) if cell != NO_CELL])
+def _write_cell(value: Leaf) -> str | None:
+    return value if value is None or isinstance(value, str) else write_leaf(value)
 
 
-def _list_localizations(quoted: list[str], columns: list[list[str]], places: dict[str, int]) -> Iterator[str]:
+def _list_localizations(heads: list[str], rows: dict[str, tuple[str, ...]]) -> Iterator[str]:
     """Yield the text of an entry, or its plural forms, for each language that has one."""
-    for language, column in zip(quoted, columns, strict=True):
-        forms = {form: column[place] for form, place in places.items() if column[place] != NO_CELL}
+    for index, head in enumerate(heads):
+        forms = {form: row[index] for form, row in rows.items() if row[index] != NO_CELL}
         if "" in forms:
-            yield f"{language}:{_UNIT}{forms['']}}}}}"
+            yield f"{head}:{_UNIT}{forms['']}}}}}"
         elif forms:
             variations = ",".join(f'"{form}":{_UNIT}{cell}}}}}' for form, cell in forms.items())
-            yield f'{language}:{{"variations":{{"plural":{{{variations}}}}}}}'
+            yield f'{head}:{{"variations":{{"plural":{{{variations}}}}}}}'
 
 
+_BATCH = 500
 _UNIT = '{"stringUnit":{"state":"translated","value":'
 
 
