@@ -30,7 +30,8 @@ from gateway.management.purging import purge
 from gateway.settings import Settings
 
 ACTOR = Actor("soak", "operator")
-TOKENS, OWNERS = 200, 20
+TOKENS, OWNERS = 100, 20
+"""Few enough that a worker remembers the requests of all of them: what it forgets is not compared."""
 TARGETS = ("/export", "/export?page=2", LARGE_TARGET, "/live")
 WEIGHTS = (10, 5, 2, 1)
 CONNECTIONS = 32
