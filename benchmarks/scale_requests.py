@@ -14,7 +14,7 @@ import msgspec
 
 from benchmarks.clients import AUTHORIZED, build_head
 from benchmarks.load import Load, Order, put_load
-from benchmarks.stage import ASKED, CONNECTIONS
+from benchmarks.stage import ASKED, CONNECTIONS, REDIS_TIMEOUT_SECONDS
 from benchmarks.usage import Cores, cpu_us, pinned, redis_usage
 from tests.support.processes import Process, free_port, is_listening, wait_until
 
@@ -71,9 +71,10 @@ def _serve(case: Case, policies: Path, folder: Path, cores: Cores) -> Iterator[t
     port, own = free_port(), folder / f"{case.stored}-{len(case.tokens)}"
     own.write_text("\n".join(case.tokens) + "\n")
     command = [sys.executable, "-m", "gateway", "serve", "--policies", str(policies), "--redis", case.redis_url]
+    settings = {"GATEWAY_TRUSTED_PROXIES": "127.0.0.1", "GATEWAY_REDIS_TIMEOUT": str(REDIS_TIMEOUT_SECONDS)}
     with pinned(cores.server):
         listen = ["--listen", f"127.0.0.1:{port}", "--admin-listen", ""]
-        process = Process([*command, *listen], own.with_suffix(".log"), {"GATEWAY_TRUSTED_PROXIES": "127.0.0.1"})
+        process = Process([*command, *listen], own.with_suffix(".log"), settings)
     try:
         wait_until(lambda: is_listening(port), "the gateway listens")
         yield process.popen.pid, port, own
