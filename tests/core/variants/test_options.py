@@ -109,7 +109,7 @@ def test_an_unknown_value_is_refused_with_those_that_there_are() -> None:
     """K7: an unknown value is told with the values that are allowed."""
     formats = tuple(FORMATS["translations"])
     expected = OptionMistake("format", f"The option format must be one of {', '.join(formats)}.", formats)
-    assert [expected] == mistakes("format=toml")
+    assert [expected] == mistakes("format=made-up")
     values = ("draft", "approved", "shipped")
     expected = OptionMistake(
         "status",
