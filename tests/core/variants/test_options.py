@@ -141,7 +141,7 @@ def test_a_malformed_query_is_refused(query: str) -> None:
 
 def test_all_mistakes_are_told_at_once() -> None:
     """One answer names everything that is wrong with the request."""
-    found = mistakes("format=toml&langs=de&pretty=maybe&pretty=1")
+    found = mistakes("format=made-up&langs=de&pretty=maybe&pretty=1")
     assert ["langs", "pretty", "format", "pretty"] == [mistake.option for mistake in found]
 
 
