@@ -215,6 +215,8 @@ def test_a_format_that_is_only_in_the_table_is_missed(monkeypatch: pytest.Monkey
         test_every_format_has_a_renderer()
     with pytest.raises(AssertionError, match="made-up"):
         test_docs.test_every_format_is_documented()
+    with pytest.raises(AssertionError, match="made-up"):
+        test_docs.test_every_format_for_programs_is_described()
     with pytest.raises(KeyError, match="made-up"):
         test_other_bytes_are_another_version_of_the_renderers("translations", "made-up")
     monkeypatch.setitem(cast(dict[str, Any], RENDERERS["translations"]), "made-up", RENDERERS["translations"]["json"])
