@@ -481,7 +481,11 @@ class Connection(asyncio.Protocol):
             self._server.tasks.add(task)
             task.add_done_callback(self._server.tasks.discard)
             return
-        found = recognition.conclude(asking, now, reply)
+        try:
+            found = recognition.conclude(asking, now, reply)
+        except Exception:
+            logger.exception("request %s: internal error of recognition", asking.request_id)
+            found = None
         is_plain = self._writer.may_write and not (self._is_half_closed or self._is_stopping)
         if found is None or not is_plain or recognition.verifies:
             self._leave_recognised(recognition.answered(asking, now, reply), asking.key, found)

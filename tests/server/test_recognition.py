@@ -282,6 +282,27 @@ async def test_a_change_is_true_on_the_next_request(known: KnownGateway, change:
     assert before == known.count("recognised")
 
 
+@pytest.mark.parametrize("turn", ["begins", "ends", "is about to end"])
+@pytest.mark.parametrize("before", [0, 1, 1000])
+async def test_what_is_learnt_ends_at_the_millisecond(redis_url: str, tmp_path: Path, turn: str, before: int) -> None:
+    """Learnt so many milliseconds before a check turns, or as it turns, an answer is used until then and not after."""
+    async with open_known(redis_url, tmp_path, "verify") as known:
+        seconds = NOW // 1000
+        dates = {
+            "begins": {"not_before": seconds + 60},
+            "ends": {"expires_at": seconds + 60},
+            "is about to end": {"expires_at": seconds + 60 + 14 * 86400},
+        }[turn]
+        text, _ = await known.mint(plan="plain", **dates)
+        client = known.connect()
+        for moment in (-before, 0, 1):
+            known.gateway.set_time(NOW + 60_000 + moment)
+            for _ in range(5):
+                await client.ask(request("/export/a", text))
+        assert 0 == known.count("different")
+        assert 0 < known.count("compared")
+
+
 async def test_a_purge_ends_what_is_recognised(known: KnownGateway) -> None:
     """The next request is answered by the backend."""
     text, _ = await known.mint(plan="plain")
@@ -412,6 +433,18 @@ async def test_without_redis_a_known_request_is_503(known: KnownGateway, redis_u
     known.gateway.redis.open_circuit(TimeoutError())
     assert 503 == status(await client.ask(data))
     assert 1 == known.count("left:store-unavailable")
+
+
+async def test_a_fault_of_the_short_way_leaves_the_long_one(
+    known: KnownGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for ever, not in the same batch either."""
+    text, _ = await known.mint(plan="plain")
+    clients, data = [known.connect(), known.connect()], request("/export/a", text)
+    for client in clients:
+        await recognise(known, client, data)
+    monkeypatch.setattr("gateway.pipeline.recognition.still_holds", lambda *_: 1 / 0)
+    assert [200, 200] == [status(one) for one in await asyncio.gather(*(client.ask(data) for client in clients))]
 
 
 async def test_a_lost_script_is_sent_again(known: KnownGateway, redis_url: str) -> None:

@@ -5,6 +5,7 @@ Redis little more than one.
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -30,6 +31,9 @@ CALLS_AT_ONCE = 2
 third, batches become smaller and nobody waits less."""
 LEAST_SECONDS = 0.02
 """The least time for a call: a delay of this worker itself is not Redis' delay."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class _Waiting(msgspec.Struct, frozen=True, gc=False):
@@ -137,7 +141,7 @@ class RedisAdmissions:
             return
         now, *replies = answer
         for waiting, reply in zip(batch, replies, strict=True):
-            waiting.take(now, reply)
+            _give(waiting, now, reply)
 
     def _resolve(self, asked: AdmissionRequest, facts: "asyncio.Future[AdmissionFacts]", now: int, reply: Any) -> None:
         is_failed = isinstance(reply, Exception)
@@ -178,4 +182,12 @@ def build_question(asked: AdmissionRequest) -> Question:
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     for waiting in batch:
-        waiting.take(0, error)
+        _give(waiting, 0, error)
+
+
+def _give(waiting: _Waiting, now: int, reply: Any) -> None:
+    """Give a reply to the request that waits for it; a fault of that one keeps none of the others waiting."""
+    try:
+        waiting.take(now, reply)
+    except Exception:
+        logger.exception("an admission: internal error")

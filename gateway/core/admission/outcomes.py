@@ -87,7 +87,7 @@ def add_token_state(fields: list[Field], outcome: Authorized | Refused) -> None:
             own = join_backends(policy_field, limit_field, backends)
         fields += own
     expires_at = ends_at(facts)
-    if expires_at is not None and expires_at * 1000 - facts.now < EXPIRY_NOTICE_SECONDS * 1000:
+    if expires_at is not None and facts.now >= (expires_at - EXPIRY_NOTICE_SECONDS) * 1000:
         fields.append((b"x-token-expires-at", build_timestamp(expires_at)))
 
 

@@ -222,7 +222,7 @@ def ends_of(facts: AdmissionFacts, head: StoredHead | None) -> int:
 
 
 def _instants_of(record: TokenRecord) -> Iterable[int]:
-    """Return when a check on a record turns, in milliseconds."""
+    """Return when a check on a record turns, in milliseconds: each is written as `now >= instant`, or its opposite."""
     seconds = [override.until for override in record.overrides]
     if record.not_before is not None:
         seconds.append(record.not_before)
