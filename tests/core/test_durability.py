@@ -60,7 +60,7 @@ def test_a_log_that_nobody_flushes_is_found() -> None:
     ("facts", "words"),
     [
         (replace(GOOD, is_append_only=False), "until Redis ends in any other way than an orderly stop."),
-        (replace(GOOD, is_append_only=False, has_snapshots=None), "if its `save` setting is not empty"),
+        (replace(GOOD, is_append_only=False, has_snapshots=None), "otherwise they survive an orderly stop only."),
         (replace(GOOD, is_append_only=False, has_snapshots=False), "lost when Redis ends, also at an orderly stop."),
         (replace(GOOD, has_snapshots=False), "last second"),
         (replace(GOOD, fsync="no"), "30 seconds"),
