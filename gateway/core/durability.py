@@ -103,8 +103,8 @@ def _findings(facts: StoreFacts) -> Iterator[Finding]:
 _PROMISES_WITHOUT_LOG = {
     True: "Acknowledged revocations survive until Redis ends in any other way than an orderly stop.",
     False: "Acknowledged revocations are lost when Redis ends, also at an orderly stop.",
-    None: "Redis does not report its `save` setting: if that is empty, acknowledged revocations are lost when Redis ends; "
-    "otherwise they survive an orderly stop only.",
+    None: "Redis does not report its `save` setting. If that is empty, acknowledged revocations are lost when Redis "
+    "ends; otherwise they survive an orderly stop only.",
 }
 """Whether Redis writes snapshots, to what happens to a revocation if it writes no append-only file."""
 
