@@ -24,7 +24,8 @@ class Authenticator:
         presented = find_credential(request.fields, rule.policy)
         if presented is Reason.MISSING_CREDENTIALS:
             return Refused(presented, rule)
-        blocked_for = self._failures.retry_after(request.client) if self._failures else None
+        is_new = request.answered is None  # else it was let through, and charged, before others failed
+        blocked_for = self._failures.retry_after(request.client) if self._failures and is_new else None
         if blocked_for is not None:  # before the credential is checked
             return Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
         if isinstance(presented, Reason):

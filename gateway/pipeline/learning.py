@@ -88,6 +88,8 @@ class Teacher:
         if not lesson.is_whole:
             raise NotLearnt("not-whole")
         asked = facts.request
+        if asked.project and lesson.policies is not None and lesson.policies.masking.holds_token(asked.project):
+            raise NotLearnt("token-in-path")  # the table holds no text of a token, wherever a client has written it
         reuse = _find_reuse(lesson, request, facts, outcome)
         content = self._find_content(request, outcome, reuse, response)
         moving = _find_moving(facts, outcome, reuse)
@@ -109,6 +111,7 @@ class Teacher:
             response=form,
             line=self._find_line(lesson, known, near_quotas(moving, facts.reply), numbers[1]),
             content=content,
+            content_hash=hash(response.content) if content is not None else 0,
             counted=build_usage_key(outcome, response.head),
             leased=self._releases.leased(facts),
             is_guess=isinstance(outcome, Refused) and outcome.reason in FAILED_CREDENTIALS and not facts.exists,

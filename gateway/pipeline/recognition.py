@@ -19,6 +19,7 @@ import msgspec
 
 from gateway.adapters.admin_ports import UsageCounter
 from gateway.adapters.ports import AccessLog, FailedCredentials, PolicySource, Recall, Releases
+from gateway.core.admission.outcomes import end_early
 from gateway.core.http.fields import build_http_date
 from gateway.core.http.messages import Ended, Response
 from gateway.core.policies.model import PolicySet
@@ -33,6 +34,7 @@ from gateway.core.recognition.conclusion import (
     write_near,
 )
 from gateway.core.recognition.lesson import Answered, Lesson, Question, Take
+from gateway.core.tokens.records import AccessRecord
 from gateway.core.usage import RECOGNITION, build_usage_key, read_usage_key
 from gateway.pipeline.learning import NotLearnt, Teacher
 
@@ -217,7 +219,7 @@ class Recognition:
         content = b""
         if found.content is not None:
             recalled = self._recall(*found.content)
-            if recalled is None:
+            if recalled is None or hash(recalled) != found.content_hash:  # bytes keep their hash
                 return self._left("content")
             content = recalled
         head = found.response.fill((asking.request_id.encode(), self._build_date(asking.received_at), *numbers))
@@ -249,14 +251,15 @@ class Recognition:
         if found.leased:
             self._releases.release(asking.lease, found.leased)
 
-    def record(self, it: Recognised, ended: Ended) -> None:
+    def record(self, it: Recognised, ended: Ended, sent_bytes: int) -> None:
         """Write the line of the access log, at the end of the answer."""
         if self._access_log is None:
             return
         line = self.build_line(it, self._clock())
-        if ended is not Ended.COMPLETE:
-            line = line.replace(b'"ended":"%b"' % Ended.COMPLETE.encode(), b'"ended":"%b"' % ended.encode(), 1)
-        self._access_log.append_line(line)
+        if ended is Ended.COMPLETE:
+            self._access_log.append_line(line)
+        else:
+            self._access_log.append(end_early(msgspec.json.decode(line, type=AccessRecord), ended, sent_bytes))
 
     def build_line(self, it: Recognised, ended_at: float) -> bytes:
         """Return the line of the access log; empty if there is none."""
@@ -288,14 +291,14 @@ class Recognition:
             self._counts[f"{RECOGNITION}not-learnt:{error.reason}"] += 1
             return
         self._counts[RECOGNITION + "learnt"] += 1
-        table = self._unknown if found.is_guess else self._known
-        before = table.get(lesson.key)
+        before = self._known.get(lesson.key) or self._unknown.get(lesson.key)
         if before is not None:
             known.allowed, known.refused = before.allowed, before.refused
         if found.charged:
             known.allowed = found
         else:
             known.refused = found
+        table = self._known if known.allowed is not None else self._unknown  # who is only refused evicts nothing
         table.put(lesson.key, known, size_of(known))
 
     def miss(self, lesson: Lesson) -> None:

@@ -178,7 +178,11 @@ class Connection(asyncio.Protocol):
         self._asking: Asking | None = None
         """The recognised request that is being answered, or was answered and is not all sent."""
         self._recognised: Recognised | None = None
-        """Its answer, while that is being sent."""
+        """Its answer, while the client is slow to take it."""
+        self._answered: Answered | None = None
+        """What Redis said of a request that has left the short way and is not taken up by its task yet."""
+        self._is_ended = False
+        """Whether nothing more is sent."""
         self._asked_bytes = b""
         self._later = b""
         """What has arrived behind it."""
@@ -210,7 +214,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         elif self._recognition is None or self._task is not None or not is_candidate(data):
             self._read(data)
-        elif self._reader.is_between and not (self._is_half_closed or self._pending):
+        elif self._reader.is_between and not (self._is_half_closed or self._is_ended or self._pending):
             self._recognise(data, self._recognition)
         else:
             self._read(data)
@@ -251,9 +255,10 @@ class Connection(asyncio.Protocol):
             self._reader.content.truncate()  # the content that came before the end is still passed on
         elif self._task is not None:
             self._task.cancel()
-        if self._recognised is not None and self._recognition is not None:
-            self._recognition.record(self._recognised, Ended.CLIENT_GONE)
-            self._asking = self._recognised = None
+        self._record_recognised(Ended.CLIENT_GONE)
+        if self._answered is not None:  # its task ends before it begins
+            self._leave(msgspec.structs.replace(self._answered, is_left=True))
+            self._answered = None
         self._reader.forget()
         self.resume_writing()
 
@@ -262,8 +267,6 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writer.resume()
-        if self._recognised is not None:
-            self._end_recognised(self._recognised)
 
     def shutdown(self) -> None:
         """Prepare for the server's stop: a request in progress goes on until it ends or the server cancels it."""
@@ -330,6 +333,7 @@ class Connection(asyncio.Protocol):
         ended, cause = Ended.STOPPED, ""
         last_frame = b""
         self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets no further
+        self._answered = None
         try:
             response = await self._listener.handle_request(raw, content, self._in_progress)
             if content is not None and (content.awaits_continue or content.fault is not None):
@@ -384,12 +388,12 @@ class Connection(asyncio.Protocol):
             self._transport.write(build_start(head.status, head.fields))
 
     def _finish_request(
-        self, raw: RawRequest, content: RequestContent | None, is_answered: bool, last_frame: bytes
+        self, raw: RawRequest | None, content: RequestContent | None, is_answered: bool, last_frame: bytes
     ) -> None:
         self._server.total_requests += 1
         is_all_read = content is None or content.is_complete
         fault = None if content is None else content.fault
-        if fault is not None and not (is_answered or self._writer.has_begun):
+        if raw is not None and fault is not None and not (is_answered or self._writer.has_begun):
             # Its content is malformed: the answer refuses that.
             self._begin((msgspec.structs.replace(raw, fault=fault), None, LAST))
         elif not is_answered:
@@ -423,6 +427,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _close(self, is_all_read: bool) -> None:
+        self._is_ended = True
         if is_all_read or not self._transport.can_write_eof():
             self._transport.close()
         else:
@@ -477,9 +482,7 @@ class Connection(asyncio.Protocol):
         recognition.in_progress -= 1
         if self._is_lost:
             self._asking = None
-            task = self._loop.create_task(self._record_left(recognition.answered(asking, now, reply, is_left=True)))
-            self._server.tasks.add(task)
-            task.add_done_callback(self._server.tasks.discard)
+            self._leave(recognition.answered(asking, now, reply, is_left=True))
             return
         try:
             found = recognition.conclude(asking, now, reply)
@@ -491,18 +494,23 @@ class Connection(asyncio.Protocol):
             self._leave_recognised(recognition.answered(asking, now, reply), asking.key, found)
             return
         recognition.account(found)
+        self._asking, self._recognised, self._options = None, found, PLAIN
         self._writer.sent_bytes = len(found.content)
         self._writer.has_begun = True
         self._transport.write(found.head + found.content)
         if self._writer.may_write:
-            self._end_recognised(found)
+            self._record_recognised(Ended.COMPLETE)
+            self._server.total_requests += 1
+            self._writer.has_begun, self._writer.sent_bytes = False, 0
+            self.deadline = self._clock.time() + IDLE_SECONDS
         else:
-            self._recognised = found
-            self._await_client(True)
+            self._task = self._loop.create_task(self._await_taken())
+            self._server.tasks.add(self._task)
+        self._read_later()
 
     def _leave_recognised(self, answered: Answered, key: bytes, expected: Recognised | None) -> None:
         """Go on the long way, with the same reply."""
-        self._asking = None
+        self._asking, self._answered = None, answered
         lesson = Lesson(key)
         lesson.expected = expected
         self._read_for(self._asked_bytes, lesson, answered)
@@ -514,30 +522,38 @@ class Connection(asyncio.Protocol):
         reader = RequestReader(*self._origin, pending.append, partial(RequestContent, self))
         reader.answered = answered
         reader.feed(self._asked_bytes)
+        reader.forget()
         with suppress(ClientGone):
             await self._listener.handle_request(pending[0][0], None, self._in_progress)
 
-    def _end_recognised(self, found: Recognised) -> None:
-        """Take the next request: the client has taken this answer, or most of it."""
-        self._asking = self._recognised = None
-        if self._is_stopping or (self._is_half_closed and not self._later):
-            self._task = self._loop.create_task(self._close_recognised(found))
-            return
-        self._server.total_requests += 1
-        self._writer.has_begun, self._writer.sent_bytes = False, 0
-        self.deadline = self._clock.time() + IDLE_SECONDS
-        if self._recognition is not None:
-            self._recognition.record(found, Ended.COMPLETE)
-        self._read_later()
+    def _leave(self, answered: Answered) -> None:
+        task = self._loop.create_task(self._record_left(answered))
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
 
-    async def _close_recognised(self, found: Recognised) -> None:
-        """End the connection behind an answer whose client has closed its side, or while the server stops."""
-        ended = await self._find_end() if self._is_half_closed else Ended.COMPLETE
-        if self._recognition is not None:
-            self._recognition.record(found, ended)
-        self._server.total_requests += 1
-        self._task = None
-        self._transport.close()
+    async def _await_taken(self) -> None:
+        """Wait until the client has taken a recognised answer, or most of it, as `_serve` does."""
+        is_answered, ended = False, Ended.STOPPED
+        try:
+            await self._writer.drain()
+            is_answered, ended = True, Ended.COMPLETE
+            if self._is_half_closed or self._is_lost:
+                ended = await self._find_end()
+        except asyncio.CancelledError:
+            if not self._is_lost:
+                raise
+            ended = self._note_refused() if is_answered else Ended.CLIENT_GONE
+        finally:
+            self._server.tasks.discard(cast(Any, self._task))
+            self._task = None
+            self._record_recognised(ended)
+            if not self._is_lost:
+                self._finish_request(None, None, is_answered, b"")
+
+    def _record_recognised(self, ended: Ended) -> None:
+        found, self._recognised = self._recognised, None
+        if found is not None and self._recognition is not None:
+            self._recognition.record(found, ended, self._writer.sent_bytes)
 
     def _read_later(self) -> None:
         """Read what has arrived behind a recognised request."""

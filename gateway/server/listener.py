@@ -105,11 +105,12 @@ class PublicListener:
             return self._proxy.handle(raw, content, has_room=True)
         path = raw.path
         name = self._find_own(path) if path.startswith(self._prefix) or b"%" in path[: 3 * len(self._prefix)] else None
-        if name is None:
-            return self._proxy.handle(raw, content, self._capacity.has_room(in_progress))
-        if name == AUTHORIZE:
-            return self._forward_auth.handle(raw, content, self._capacity.has_room(in_progress))
-        return ask(self._operations, raw, content)
+        if name is not None and name != AUTHORIZE:
+            return ask(self._operations, raw, content)
+        # A request that Redis was asked about is charged already, and had room then.
+        has_room = raw.answered is not None or self._capacity.has_room(in_progress)
+        traffic = self._proxy if name is None else self._forward_auth
+        return traffic.handle(raw, content, has_room)
 
     def _find_own(self, path: bytes) -> str | None:
         """Return the name of the gateway's own address that a path is, or None.

@@ -1,6 +1,7 @@
 """Requests whose bytes were seen before are answered as the long way does it, for as long as nothing has changed."""
 
 import asyncio
+import gzip
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -30,7 +31,19 @@ from gateway.core.tokens.records import without_use
 from gateway.core.tokens.text import mint
 from gateway.management.purging import purge
 from gateway.pipeline.recognition import Generations
-from tests.server.recognising import ADA, NOW, POLICY, Client, KnownGateway, field, open_known, request, status
+from tests.server.recognising import (
+    ADA,
+    NOW,
+    POLICY,
+    SECONDS,
+    Client,
+    KnownGateway,
+    field,
+    is_whole,
+    open_known,
+    request,
+    status,
+)
 
 pytestmark = pytest.mark.redis
 
@@ -509,3 +522,203 @@ def test_each_field_has_its_treatment(struct: type[msgspec.Struct], fields: dict
 
 def _left(answer: bytes) -> int:
     return int(field(answer, "ratelimit").split("r=")[1].split(";")[0])
+
+
+async def test_the_id_in_a_field_for_a_proxy_is_the_requests_own(redis_url: str, tmp_path: Path) -> None:
+    """nginx gets the content of a refusal as a field: the id in it moves as well."""
+    async with open_known(redis_url, tmp_path, trusted_proxies="192.0.2.1") as known:
+        asked = ("X-Forwarded-For: 198.51.100.7", "X-Original-Method: GET", "X-Original-URL: http://api.example/live/a")
+        data = request("/-/authorize/nginx", never_minted(known), *asked)
+        answer = await recognise(known, known.connect(), data)
+        told = msgspec.json.decode(field(answer, "x-error-content"))
+        assert field(answer, "x-request-id") == told["request_id"]
+
+
+async def test_nothing_is_recognised_behind_the_last_answer(known: KnownGateway) -> None:
+    """The gateway has closed its side and discards content: what follows harms no other request of the same call."""
+    text, _ = await known.mint(plan="plain")
+    ended, other, data = known.connect(), known.connect(), request("/export/a", text)
+    await recognise(known, other, data)
+    head = b"POST /nowhere HTTP/1.1\r\nHost: api.example\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    ended.connection.data_received(head)
+    await ended.until(lambda: ended.transport.end == "half")
+    ended.connection.data_received(b"hello")
+    ended.connection.data_received(data)  # leaves in one call with the next
+    assert 200 == status(await other.ask(data))
+    assert ended.connection._asking is None  # it would be held for ever
+
+
+async def test_one_callback_that_fails_delays_no_other(known: KnownGateway) -> None:
+    """Each request of a call gets its reply, whatever becomes of the one before it."""
+    text, _ = await known.mint(plan="plain")
+    client, data = known.connect(), request("/export/a", text)
+    await recognise(known, client, data)
+    question = next(iter(known.listener.recognition._known._young.values()))[0].question  # type: ignore[union-attr]
+    known.gateway.admissions.ask(question, "", lambda now, reply: 1 / 0)  # type: ignore[arg-type]
+    assert 200 == status(await client.ask(data))
+
+
+async def test_what_was_charged_is_not_refused_for_lack_of_room(redis_url: str, tmp_path: Path) -> None:
+    """A request that leaves the short way keeps its place, though another one comes before its task runs."""
+    async with open_known(redis_url, tmp_path, max_requests=1) as known:
+        text, identity = await known.mint(plan="plain")
+        client, other, data = known.connect(), known.connect(), request("/export/a", text)
+        await recognise(known, client, data)
+        await known.gateway.management.update_token(ADA, identity, TokenChange(name="x"), now=NOW // 1000)
+        leave = client.connection._leave_recognised
+
+        def leave_as_another_comes(*arguments: Any) -> None:
+            leave(*arguments)
+            other.connection.data_received(data)
+
+        client.connection._leave_recognised = leave_as_another_comes  # type: ignore[method-assign, assignment]
+        assert 200 == status(await client.ask(data))
+
+
+async def test_the_guard_does_not_refuse_what_was_charged(redis_url: str, tmp_path: Path) -> None:
+    """Others of its network fail while Redis is asked: the guard was passed before, as on the long way."""
+    async with open_known(redis_url, tmp_path, failed_credentials="1/minute") as known:
+        text, identity = await known.mint(plan="busy")
+        client, data = known.connect(), request("/export/a", text)
+        await recognise(known, client, data)
+        await known.gateway.management.update_token(ADA, identity, TokenChange(name="x"), now=NOW // 1000)
+        before = len(client.transport.sent)
+        client.connection.data_received(data)
+        known.gateway.failures.record_failure("192.0.2.1")  # type: ignore[union-attr]
+        await client.until(lambda: is_whole(client.transport.sent[before:]))
+        assert 200 == status(client.transport.sent[before:])
+
+
+async def test_answers_that_wait_for_clients_count_as_in_progress(redis_url: str, tmp_path: Path) -> None:
+    """So what waits in memory has the limit that it has on the long way."""
+    async with open_known(redis_url, tmp_path, max_requests=2) as known:
+        text, _ = await known.mint(plan="plain")
+        data = request("/export/a", text)
+        await recognise(known, known.connect(), data)
+        slow = [known.connect() for _ in range(3)]
+        for one in slow:
+            one.transport.write = _write_and_pause(one)  # type: ignore[method-assign, assignment]
+            await one.ask(data)
+        assert [200, 200, 503] == [status(one.transport.sent) for one in slow]
+
+
+async def _stall(known: KnownGateway, path: str) -> Client:
+    """A client that has not taken the answer to a request, which is recognised if it can be."""
+    text, _ = await known.mint(plan="plain")
+    client = known.connect()
+    for _ in range(3):
+        await client.ask(request(path, text))
+    client.transport.write = _write_and_pause(client)  # type: ignore[method-assign, assignment]
+    await client.ask(request(path, text))
+    return client
+
+
+async def _lines(known: KnownGateway, number: int) -> list[dict[str, Any]]:
+    async with asyncio.timeout(SECONDS):
+        while not known.log.exists() or known.log.read_bytes().count(b"\n") < number:
+            await asyncio.sleep(0.05)
+    return [msgspec.json.decode(line) for line in known.log.read_bytes().splitlines()]
+
+
+async def test_whoever_closes_both_sides_is_recorded(known: KnownGateway) -> None:
+    """The connection is lost as soon as the answer is taken."""
+    client = await _stall(known, "/export/a")
+    assert client.connection.eof_received() is True
+    client.connection.resume_writing()
+    client.connection.connection_lost(None)
+    assert 4 == len(await _lines(known, 4))
+
+
+async def test_a_refused_answer_is_recorded_as_on_the_long_way(
+    known: KnownGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has got the answer: it is 499, and no byte of content is sent."""
+
+    async def was_refused(_: object) -> bool:
+        return True
+
+    monkeypatch.setattr("gateway.server.connection.was_refused", was_refused)
+    for path in ("/export/a", "/live/a"):  # recognised, and not
+        client = await _stall(known, path)
+        assert client.connection.eof_received() is True
+        client.connection.resume_writing()
+        await client.until(lambda client=client: client.transport.end)
+    lines = await _lines(known, 8)
+    assert [(499, "client_gone", 0, "client_gone")] * 2 == [
+        (line["status"], line["ended"], line["sent_bytes"], line.get("reason")) for line in (lines[3], lines[7])
+    ]
+
+
+async def test_a_stop_records_what_a_slow_client_has_not_taken(known: KnownGateway) -> None:
+    """At the end of the grace period the server cancels its tasks; a slow client's answer is one of them."""
+    client = await _stall(known, "/export/a")
+    client.connection.shutdown()
+    await asyncio.sleep(0)
+    assert known.server.tasks
+    for task in list(known.server.tasks):
+        task.cancel()
+    assert "stopped" == (await _lines(known, 4))[-1]["ended"]
+
+
+async def test_content_that_was_encoded_elsewhere_is_described_by_its_own_head(known: KnownGateway) -> None:
+    """Another worker's library encodes to other bytes: a remembered Content-Length would end the message elsewhere."""
+    client = known.connect()
+    each = [request("/export/a", (await known.mint(plan="plain"))[0], "Accept-Encoding: gzip") for _ in range(2)]
+    answers = [await recognise(known, client, data) for data in each]
+    plain = gzip.decompress(answers[0].partition(b"\r\n\r\n")[2])
+    stored = [one.allowed for one, _ in known.listener.recognition._known._young.values()]  # type: ignore[union-attr]
+    name, digest, coding = stored[0].content  # type: ignore[union-attr, misc]
+    known.gateway.exports._memory.put((name, digest + coding), gzip.compress(plain, 1))  # as if read from Redis
+    before = len(client.transport.sent)
+    client.connection.data_received(each[1])
+    await client.until(lambda: client.transport.sent[before:])
+    answer = client.transport.sent[before:]
+    assert len(answer.partition(b"\r\n\r\n")[2]) == int(field(answer, "content-length"))
+
+
+async def test_whoever_goes_as_the_long_way_begins_is_recorded(known: KnownGateway) -> None:
+    """The request was charged, and holds its place among those in flight, though its task never runs."""
+    text, identity = await known.mint(plan="busy")
+    data = request("/export/a", text)
+    await recognise(known, known.connect(), data)
+    await known.gateway.management.update_token(ADA, identity, TokenChange(name="x"), now=NOW // 1000)
+    for _ in range(3):
+        client = known.connect()
+
+        def leave_and_go(
+            *given: Any, client: Client = client, leave: Any = client.connection._leave_recognised
+        ) -> None:
+            leave(*given)
+            client.connection.connection_lost(None)
+
+        client.connection._leave_recognised = leave_and_go  # type: ignore[method-assign, assignment]
+        client.connection.data_received(data)
+        await client.until(lambda client=client: client.connection._is_lost)
+    assert 6 == len(await _lines(known, 6))
+    await known.gateway.refunds.drain()
+    assert 200 == status(await known.connect().ask(data))  # at most three at once
+
+
+async def test_who_is_only_refused_evicts_nothing(known: KnownGateway) -> None:
+    """A revoked token costs its holder nothing: its requests are kept where those of unknown tokens are."""
+    text, identity = await known.mint(plan="plain")
+    await revoke(known, identity)
+    client = known.connect()
+    for number in range(10):
+        for _ in range(2):
+            await client.ask(request(f"/export/{number}", text))
+    recognition = known.listener.recognition
+    assert recognition is not None
+    assert (0, 10) == (len(recognition._known), len(recognition._unknown))
+
+
+async def test_no_token_in_a_path_is_remembered(known: KnownGateway) -> None:
+    """A client writes its token where a project is expected."""
+    text, _ = await known.mint(plan="plain")
+    client = known.connect()
+    for _ in range(3):
+        await client.ask(request(f"/project/{text}/export", text))
+    recognition = known.listener.recognition
+    assert recognition is not None
+    tables = (*recognition._known._young.values(), *recognition._unknown._young.values())
+    assert text not in repr([one.question for one, _ in tables])

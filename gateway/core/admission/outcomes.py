@@ -155,6 +155,15 @@ def build_access_record(
     )
 
 
+def end_early(record: AccessRecord, ended: Ended, sent_bytes: int) -> AccessRecord:
+    """Return the record of an answer that was not sent to its end, or not taken, from that of a complete one."""
+    ending = msgspec.structs.replace(record, ended=ended, sent_bytes=sent_bytes)
+    if ended is Ended.CLIENT_GONE and not sent_bytes and not record.reason:
+        status = PROBLEMS[Reason.CLIENT_GONE].status
+        return msgspec.structs.replace(ending, status=status, reason=Reason.CLIENT_GONE)
+    return ending
+
+
 def _exceeded_in_shadow(rule: Rule | None, windows: Sequence[Window]) -> tuple[str, ...]:
     """Return the quotas in shadow that would have refused the request, because they had no room."""
     cost = rule.cost.reserved if rule else 0

@@ -116,6 +116,8 @@ class Conclusion(msgspec.Struct, frozen=True, gc=False):
     """Of its line in the access log; None if there is no log."""
     content: tuple[str, bytes, bytes] | None
     """Name, digest and coding of the content, if it is one that is stored."""
+    content_hash: int
+    """Of that content: another process may have encoded it to other bytes, which the head does not describe."""
     counted: UsageKey
     """What the request counts as."""
     leased: tuple[tuple[str, Quota], ...]

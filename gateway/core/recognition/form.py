@@ -74,14 +74,10 @@ def cut_response(sent: bytes, values: Values, quotas: Sequence[str], *, has_cont
             draft.add(name)
             _add_parts(draft, kinds)
         else:
-            draft.add(line)
+            _add_around_id(draft, line, values[ID])  # a proxy that asks may get the content of a refusal as a field
     draft.add(end)
     if has_content:
-        pieces = content.split(values[ID]) if values[ID] else [content]
-        for number, piece in enumerate(pieces):
-            if number:
-                draft.add_hole(ID, b"%b")
-            draft.add(piece)
+        _add_around_id(draft, content, values[ID])
     form = draft.build()
     is_same = bool(holes) and form.fill(values) == (sent if has_content else start + end)
     return form if is_same else None
@@ -128,6 +124,14 @@ def _quota_parts(quotas: Sequence[str]) -> Parts:
             parts += [(position, b"%d"), other]
             position += 1
     return parts
+
+
+def _add_around_id(draft: Draft, constant: bytes, request_id: bytes) -> None:
+    """Add bytes in which the request's id moves."""
+    for number, piece in enumerate(constant.split(request_id) if request_id else [constant]):
+        if number:
+            draft.add_hole(ID, b"%b")
+        draft.add(piece)
 
 
 def _add_parts(draft: Draft, parts: Parts) -> None:
