@@ -1,7 +1,8 @@
 """`python -m benchmarks`: what a request costs the gateway, beside what it costs others. Nothing is asserted.
 
 CPU time is measured rather than speed: it is what a worker has to give, and other work on the machine disturbs it
-least. The rows take turns, so that what disturbs one round disturbs all rows of it. README.md explains all of it.
+least. Rows that are compared take turns, so that what disturbs one round disturbs all rows of it. README.md explains
+the rest.
 """
 
 import argparse
@@ -55,15 +56,19 @@ def _choose(rows: list[Row], words: list[str]) -> list[Row]:
 
 
 def _measure_all(stage: Stage, client: Client, rows: list[Row], rounds: int, seconds: float) -> dict[str, list[Sample]]:
+    """Measure all rows, one group after the other: what a worker remembers of one is not to push out another's."""
     samples: dict[str, list[Sample]] = {row.name: [] for row in rows}
-    for number in range(rounds + 1):
-        _progress(f"round {number} of {rounds}" if number else "each row once, to warm up")
-        for row in rows:
-            if number:
-                samples[row.name].append(_measure(client, row, seconds, stage.redis_url))
-            else:
-                _warm_up(client, row)
-            stage.empty_logs()
+    for group in dict.fromkeys(row.group or row.section for row in rows):
+        _progress(group)
+        for number in range(rounds + 1):
+            for row in rows:
+                if (row.group or row.section) != group:
+                    continue
+                if number:
+                    samples[row.name].append(_measure(client, row, seconds, stage.redis_url))
+                else:
+                    _warm_up(client, row)
+                stage.empty_logs()
     return samples
 
 

@@ -74,7 +74,7 @@ def _notes(results: Results) -> Iterator[str]:
         "that has no proportion, round by round."
     )
     yield (
-        "- 1,000 tokens are drawn in turn unless the row says otherwise, over 32 connections (10 MiB: 4; alone: 1). "
+        "- 1,000 tokens are drawn in turn (in variations 200), over 32 connections (10 MiB: 4; alone: 1). "
         "Requests are those of curl. An access log is written unless the row says `no log`."
     )
     yield "- Every answer was counted by its status: an unexpected one ends the run."

@@ -15,6 +15,7 @@ import redis
 
 from benchmarks.backend import HUGE_TARGET, LARGE_TARGET
 from benchmarks.clients import AUTHORIZED, TURN, Field, build_head
+from benchmarks.job import check_job
 from benchmarks.peers.processes import (
     FAR,
     Front,
@@ -61,6 +62,9 @@ CACHED, NOT_MODIFIED, UNKNOWN, OVER_LIMIT, LARGE, PROXIED = (
     "cached 64 KiB",
     "proxied 2 KiB",
 )
+LOGS = {NGINX: "nginx", GATEWAY_UNRECOGNISED: "unrecognised", BY_HAND: "careful"}
+"""Names of access logs that are not those of their servers."""
+AGAIN = "cached 2 KiB, once more"
 JOB_FIELD = (("X-CI-Job", TURN),)
 REPEATS, FEW_TOKENS = 10, 100
 """How often a job asks with the same bytes in the row that includes learning, and with how many tokens: with more, a
@@ -123,13 +127,13 @@ class Server(msgspec.Struct, frozen=True):
 
 def build_rows(stage: Stage) -> Iterator[Row]:
     """Yield all rows, in the order of the tables."""
-    of_gateway = Tokens(stage.tokens("one"), stage.tokens("small"), stage.tokens("unknown"))
+    of_gateway = Tokens(stage.tokens("one"), stage.tokens("small"), stage.tokens("unknown"), stage.revoked_token())
     of_peers = build_tokens(stage)
     nginx = serve_nginx(stage)
     gateway = stage.serve_gateway("gateway")
     servers = list(_servers(stage, gateway, nginx, of_gateway, of_peers))
     yield from _whole_job(servers)
-    yield from _extras(stage, of_gateway, f"{CACHED}: {NGINX}" if nginx else "")
+    yield from _extras(stage, servers, of_gateway)
     front = serve_front(stage, gateway)
     yield from _one_connection(stage, servers, front)
     (careful,) = [one.served for one in servers if one.name == BY_HAND]
@@ -158,34 +162,34 @@ def _servers(
         found.append(Server("node", node, of_peers, "node; hit", base))
     found.append(Server(BY_HAND, serve_careful(stage), of_peers, "careful; hit", base))
     for one in found:
-        yield msgspec.structs.replace(one, tag=_find_tag(one))
-
-
-def _find_tag(server: Server) -> str:
-    """Return the entity tag of /export, and have /export/large stored."""
-    token = Path(server.tokens.many).read_text().split()[0]
-    answer = ask_head(server.served.port, build_head("/export"), token)
-    ask_head(server.served.port, build_head(LARGE_TARGET), token)
-    tag = answer.field("etag")
-    if answer.status != 200 or tag is None:
-        raise SystemExit(f"{server.name} answered {answer.status}: {answer.content[:500]!r}")
-    return tag
+        log = None if "no log" in one.name else stage.folder / f"{LOGS.get(one.name, one.name)}.access.log"
+        tag = check_job(one.name, one.served, one.tokens, proxies=one.name != BY_HAND, log=log)
+        ask_head(
+            one.served.port, build_head(LARGE_TARGET), Path(one.tokens.many).read_text().split()[0]
+        )  # is stored now
+        yield msgspec.structs.replace(one, tag=tag)
 
 
 def _whole_job(servers: list[Server]) -> Iterator[Row]:
     for asked in KINDS:
         for server in servers:
             if server.name != BY_HAND or asked.kind in OF_CAREFUL:
-                yield server.row(asked)
+                yield server.row(asked, group=asked.kind)
 
 
-def _extras(stage: Stage, tokens: Tokens, base: str) -> Iterator[Row]:
-    """Yield rows of gateways of their own: each worker remembers 8,000 to 16,000 requests."""
+def _extras(stage: Stage, servers: list[Server], tokens: Tokens) -> Iterator[Row]:
+    """Yield rows of gateways of their own, with few tokens: together they have to fit what a worker remembers."""
+    base = ""
+    for server in servers:
+        if server.name == NGINX:
+            yield server.row(KINDS[0], EXTRAS, kind=AGAIN)
+            base = f"{AGAIN}: {NGINX}"
     others, learning = stage.serve_gateway("others"), stage.serve_gateway("learning")
     unrecognised = stage.serve_gateway("unrecognised others", recognition="off")
     asked_by_nginx = stage.serve_gateway("asked", trusted_proxies="127.0.0.1")
+    few = stage.first_of(tokens.many, TOKENS_OF_OTHERS)
 
-    def row(kind: str, server: str, at: Served, head: str, of: str = tokens.many, **more: object) -> Row:
+    def row(kind: str, server: str, at: Served, head: str, of: str = few, **more: object) -> Row:
         made = Row(EXTRAS, kind, server, (at.pid,), at.port, head, of, uses_redis=True, base=base)
         return msgspec.structs.replace(made, **{"cache_status": "gateway; hit", **more})
 

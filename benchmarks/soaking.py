@@ -30,15 +30,19 @@ from gateway.management.purging import purge
 from gateway.settings import Settings
 
 ACTOR = Actor("soak", "operator")
-TOKENS, OWNERS = 200, 20
+TOKENS, OWNERS = 100, 20
+"""Few enough that a worker remembers the requests of all of them: what it forgets is not compared."""
 TARGETS = ("/export", "/export?page=2", LARGE_TARGET, "/live")
 WEIGHTS = (10, 5, 2, 1)
 CONNECTIONS = 32
 REQUESTS_A_CHANGE = 100
-CHANGES_A_RELOAD = 200
-"""A reload forgets all that was learnt: with more of them, little would be recognised."""
-BLOCKED_AT_ONCE = 5
-REVOKED_AT_ONCE = 40
+CHANGES_A_PURGE, CHANGES_A_RELOAD = 50, 200
+"""Both make all that was learnt useless: with more of them, little would be recognised."""
+BOUNDED_AT_ONCE = 10
+"""Tokens that are disabled, and tokens that lack a scope."""
+BLOCKED_AT_ONCE = 2
+"""Owners."""
+REVOKED_AT_ONCE = 10
 """Revoked tokens that go on asking; others take the place of those that were revoked before."""
 
 
@@ -129,10 +133,13 @@ class Changes:
             self._rename,
             self._override,
             self._block,
-            self._purge,
         )
-        number = sum(self.made.values())
-        action = self._reload if number % CHANGES_A_RELOAD == CHANGES_A_RELOAD - 1 else self._draw.choice(actions)
+        number = sum(self.made.values()) + 1
+        action = self._draw.choice(actions)
+        if number % CHANGES_A_PURGE == 0:
+            action = self._purge
+        if number % CHANGES_A_RELOAD == 0:
+            action = self._reload
         self.made[action.__name__.strip("_")] += 1
         try:
             await action()
@@ -147,6 +154,11 @@ class Changes:
 
     def _any(self) -> Token:
         return self._draw.choice([token for token in self.tokens if not token.is_revoked])
+
+    def _next(self, is_bounded: Callable[[Token], bool]) -> Token:
+        """Return a token to bound or, if so many are bounded already, one to free: most are to be answered."""
+        bounded = [token for token in self.tokens if is_bounded(token) and not token.is_revoked]
+        return self._draw.choice(bounded) if len(bounded) >= BOUNDED_AT_ONCE else self._any()
 
     def _open_owner(self) -> Owner:
         return self._draw.choice([owner for owner in self.owners if not owner.is_blocked])
@@ -167,12 +179,12 @@ class Changes:
             then()
 
     async def _toggle(self) -> None:
-        token = self._any()
+        token = self._next(lambda one: not one.is_active)
         is_active = not token.is_active
         await self._update(token, TokenChange(is_active=is_active), lambda: setattr(token, "is_active", is_active))
 
     async def _change_scopes(self) -> None:
-        token = self._any()
+        token = self._next(lambda one: not one.may_read)
         may_read = not token.may_read
         scopes = ("read", "write") if may_read else ("write",)
         await self._update(token, TokenChange(scopes=scopes), lambda: setattr(token, "may_read", may_read))

@@ -103,6 +103,8 @@ class Row(msgspec.Struct, frozen=True):
     is_tls: bool = False
     base: str = ""
     """The name of the row that it is compared with, in the same round."""
+    group: str = ""
+    """Rows of a group take turns. Those that are compared with one another are in one; empty: the section's."""
 
     @property
     def name(self) -> str:
@@ -182,6 +184,11 @@ class Stage:
             self._tokens[plan] = self.write_tokens(plan, made)
         return self._tokens[plan]
 
+    def revoked_token(self) -> str:
+        """Return a file with a new token that is revoked."""
+        settings = Settings(redis_url=self.redis_url, policies=str(self.policies))
+        return self.write_tokens("revoked", asyncio.run(mint(settings, "one", 1, is_revoked=True)))
+
     def write_tokens(self, name: str, texts: list[str]) -> str:
         """Return a file of these tokens."""
         file = self.folder / f"{name}.tokens"
@@ -244,14 +251,17 @@ def never_minted(settings: Settings, count: int) -> list[str]:
     return [text.mint(token_format, secrets.token_bytes(text.random_bytes_needed(token_format))) for _ in range(count)]
 
 
-async def mint(settings: Settings, plan: str, count: int) -> list[str]:
-    """Return the texts of new tokens of a plan."""
+async def mint(settings: Settings, plan: str, count: int, *, is_revoked: bool = False) -> list[str]:
+    """Return the texts of new tokens of a plan, revoked ones if that is wanted."""
     connection = RedisConnection(open_client(settings.redis_url, 5), 5)
     management = build_management(connection, open_policies(settings), settings.token_pepper)
     actor, request = Actor("benchmark", "operator"), TokenRequest(name=f"plan {plan}", project="bench", plan=plan)
-    made = [(await management.create_token(actor, "bench", request)).text for _ in range(count)]
+    made = [await management.create_token(actor, "bench", request) for _ in range(count)]
+    if is_revoked:
+        for one in made:
+            await management.revoke_token(actor, one.view.record.identity)
     await connection.close()
-    return made
+    return [one.text for one in made]
 
 
 @contextmanager

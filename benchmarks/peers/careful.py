@@ -4,6 +4,7 @@ The middleware is pure ASGI, so Litestar builds no request for it. Redis gets on
 other peers use (admit.lua). `/live` is a handler of the app, `/export` the same behind a cache with entity tags.
 """
 
+import asyncio
 import hashlib
 import os
 import time
@@ -56,10 +57,11 @@ class Seen:
 
 
 class Log:
-    """An access log of JSON lines, written in pieces of LOG_BYTES."""
+    """An access log of JSON lines, written in pieces of LOG_BYTES, and at least once a second."""
 
     def __init__(self, path: str) -> None:
         self._file: IO[bytes] | None = Path(path).open("ab", buffering=LOG_BYTES) if path else None  # noqa: SIM115
+        self._is_flush_due = False
 
     def record(self, seen: Seen, status: int, size: int) -> None:
         """Append the line of a request."""
@@ -79,6 +81,14 @@ class Log:
             "duration_seconds": time.time() - seen.began_at,
         }
         self._file.write(msgspec.json.encode(line) + b"\n")
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            asyncio.get_running_loop().call_later(1, self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        if self._file is not None:
+            self._file.flush()
 
 
 class Gate:
@@ -150,6 +160,7 @@ class Gate:
         fields = [
             (b"etag", stored.tag),
             (b"cache-control", b"private, no-cache"),
+            (b"vary", b"accept-encoding"),
             (b"age", b"%d" % age),
             (b"cache-status", b"careful; hit; ttl=%d" % (FRESH_SECONDS - age)),
         ]

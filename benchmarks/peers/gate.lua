@@ -145,7 +145,7 @@ function gate.serve()
   header['Cache-Status'] = 'nginx; hit; ttl=' .. (FRESH_SECONDS - age)
   if condition and matches(condition, stored.tag) then
     ngx.status = 304
-    return ngx.exit(304)
+    return ngx.send_headers() -- ngx.exit would take the entity tag away
   end
   header['Content-Type'] = stored.kind
   header['Content-Length'] = #stored.content

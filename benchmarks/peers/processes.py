@@ -23,6 +23,8 @@ MODULES = Path("/etc/nginx/modules-enabled")
 LUA_MODULES = ("*mod-http-ndk.conf", "*mod-http-lua.conf")
 FAR = 2**40
 DAY_SECONDS = 86_400
+PLANS = (("many", 10**9, 60), ("small", 1, DAY_SECONDS), ("revoked", 10**9, 60), ("unknown", 0, 0))
+"""Name, limit and window in seconds; nobody has the unknown ones."""
 
 
 class Tokens(msgspec.Struct, frozen=True):
@@ -31,6 +33,7 @@ class Tokens(msgspec.Struct, frozen=True):
     many: str
     small: str
     unknown: str
+    revoked: str
 
 
 class NginxLua(msgspec.Struct, frozen=True):
@@ -53,12 +56,15 @@ def build_tokens(stage: Stage) -> Tokens:
     """Write the tokens of the peers into Redis."""
     files = {}
     with redis.Redis.from_url(stage.redis_url) as client, client.pipeline(transaction=False) as pipe:
-        for plan, limit, window in (("many", 10**9, 60), ("small", 1, DAY_SECONDS), ("unknown", 0, 0)):
+        for plan, limit, window in PLANS:
             texts = [f"peer_{secrets.token_hex(16)}" for _ in range(TOKENS)]
             files[plan] = stage.write_tokens(f"peer-{plan}", texts)
-            for text in texts if limit else ():
+            digests = [hashlib.sha256(text.encode()).hexdigest() for text in texts if limit]
+            for digest in digests:
                 record = {"owner": "bench", "scopes": "read", "expires_at": FAR, "limit": limit, "window": window}
-                pipe.hset(f"peer:token:{hashlib.sha256(text.encode()).hexdigest()}", mapping=record)
+                pipe.hset(f"peer:token:{digest}", mapping=record)
+            if plan == "revoked":
+                pipe.sadd("peer:revoked", *digests)
         pipe.execute()
     return Tokens(**files)
 
