@@ -34,6 +34,11 @@ def rows(text: str, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line[1:-1].split("|")] for line in table]
 
 
+def written(default: object) -> str:
+    """A default as a variable of the environment has it."""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
 def test_every_reason_is_documented_with_its_status() -> None:
     """The table of answers is the table of core/http/problems.py."""
     documented = {row[0].strip("`"): int(row[1]) for row in rows(page("reference/errors.md"), "reason")}
@@ -44,7 +49,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     """The table of settings is the struct of settings.py."""
     documented = {row[0].strip("`"): row[1].strip("`") for row in rows(page("reference/settings.md"), "variable")}
     settings = {
-        PREFIX + field.name.upper(): "none" if field.default is msgspec.NODEFAULT else str(field.default)
+        PREFIX + field.name.upper(): "none" if field.default is msgspec.NODEFAULT else written(field.default)
         for field in msgspec.structs.fields(Settings)
     }
     assert settings == documented
@@ -118,6 +123,23 @@ def test_every_format_is_documented() -> None:
     (line,) = re.findall(r"^# format = .*$", example, re.MULTILINE)
     named = re.findall(r"[\w-]+", line)
     assert [] == [name for formats in FORMATS.values() for name in formats if name not in named]
+
+
+GENERAL_FORMATS = {"json", "csv", "xml"}
+"""The formats of translations that are for no program in particular."""
+
+
+def test_every_format_for_programs_is_described() -> None:
+    """The guide's table of formats for programs has them all, and says which hold one language per file."""
+    described = [
+        (row[0].strip("`"), row[3] == "one" or row[3].startswith("one,"), "source language" in row[3])
+        for row in rows(page("guide/exports.md"), "format")
+    ]
+    assert [
+        (name, format_.has_one_language, format_.adds_source)
+        for name, format_ in FORMATS["translations"].items()
+        if name not in GENERAL_FORMATS
+    ] == described
 
 
 def test_every_command_is_documented() -> None:

@@ -21,6 +21,8 @@ class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it writes each change to a log (`appendonly`)."""
     fsync: str | None
     """When it flushes that log to disk (`appendfsync`): always, everysec or no."""
+    has_snapshots: bool | None
+    """Whether it writes snapshots by itself (`save`), also at an orderly stop."""
     eviction: str
     """What it evicts if its memory is full (`maxmemory-policy`)."""
     maximum_bytes: int
@@ -83,11 +85,12 @@ def _findings(facts: StoreFacts) -> Iterator[Finding]:
             (f"maxmemory-policy {KEEPS_ALL}",),
         )
     if not facts.is_append_only:
-        yield Finding(
-            "durability",
-            "Redis writes no append-only file: if it is killed, revocations since its last snapshot are lost.",
-            ("appendonly yes", "appendfsync everysec"),
+        loss = (
+            "Redis writes no append-only file and no snapshots: when it ends, all tokens and revocations are lost."
+            if facts.has_snapshots is False
+            else "Redis writes no append-only file: if it is killed, revocations since its last snapshot are lost."
         )
+        yield Finding("durability", loss, ("appendonly yes", "appendfsync everysec"))
     elif facts.fsync == "no":
         yield Finding(
             "durability",
@@ -97,10 +100,19 @@ def _findings(facts: StoreFacts) -> Iterator[Finding]:
         )
 
 
+_PROMISES_WITHOUT_LOG = {
+    True: "Acknowledged revocations survive until Redis ends in any other way than an orderly stop.",
+    False: "Acknowledged revocations are lost when Redis ends, also at an orderly stop.",
+    None: "Redis does not report its `save` setting. If that is empty, acknowledged revocations are lost when Redis "
+    "ends; otherwise they survive an orderly stop only.",
+}
+"""Whether Redis writes snapshots, to what happens to a revocation if it writes no append-only file."""
+
+
 def promise_of(facts: StoreFacts) -> str:
     """Return what happens to a revocation that Redis has acknowledged, under these settings."""
     if not facts.is_append_only:
-        return "Acknowledged revocations survive until Redis ends in any other way than an orderly stop."
+        return _PROMISES_WITHOUT_LOG[facts.has_snapshots]
     if facts.fsync == "always" or facts.is_waited_for:
         return "Acknowledged revocations survive a crash of Redis and of its machine."
     if facts.fsync == "no":

@@ -20,8 +20,8 @@ Each step shows a command and the gateway's answer. You can repeat the steps in
 another terminal while the demo runs. Paste these lines there first:"""
 INTRODUCTION_ONCE = """\
 Each step shows a command and the gateway's answer. With --once, the demo stops
-after the last step. Without --once, it keeps running, and you can repeat the
-steps in another terminal. Paste these lines there first:"""
+after the last step. Without --once, it keeps running, and prints what EXPORT,
+API and ADMIN are, so that you can repeat the steps in another terminal."""
 REPEAT = """\
 Repeat the steps: paste their commands into another terminal, in order. The
 export is stored already, so step 3 may get it from the cache."""
@@ -64,13 +64,16 @@ async def finishes(work: Coroutine[Any, Any, None], stopped: asyncio.Event) -> b
 
 
 def show_stage(stage: Stage, *, once: bool) -> None:
-    """Print what is running, where, and the shell variables that the commands use."""
+    """Print what is running, where, and the shell variables that the commands use while the demo runs."""
     click.echo(click.style("The token gateway, in front of a backend that knows no tokens", bold=True) + "\n")
     urls = {"gateway": stage.gateway_url, "admin": stage.admin_url, "backend": stage.backend_url}
     notes = {url: f" ({wanted} is in use)" for url, wanted in stage.in_use.items()}
     show_pairs([(name, url + notes.get(url, "")) for name, url in urls.items()])
     show_pairs([("store", stage.store.description)])
-    show_lines(INTRODUCTION_ONCE if once else INTRODUCTION)
+    if once:
+        show_lines(INTRODUCTION_ONCE)
+        return
+    show_lines(INTRODUCTION)
     show_command(f"EXPORT={shlex.quote(stage.gateway_url + EXPORT)}")
     show_command(f"API={shlex.quote(stage.admin_url + MANAGEMENT)}")
     show_command(f"ADMIN={stage.admin_token}")

@@ -141,9 +141,10 @@ class Story:
             show_line(f"200 OK, RateLimit: {reply.field('RateLimit')}")
         else:
             raise Unexpected(f"{MAXIMUM_PULLS} pulls did not reach the limit")
+        if reply.status == 429:
+            explain_retry_after(reply)
         show_reply(reply, "Retry-After", "RateLimit-Policy", "RateLimit")
         expect_status(reply, 429)
-        explain_retry_after(reply)
 
     async def _revoke(self) -> None:
         show_command('curl -i -d "token=$TOKEN" "$API/revoke"')
@@ -181,8 +182,8 @@ def explain_retry_after(reply: Reply) -> None:
     if not (retry_after.isdecimal() and reset.isdecimal()):
         raise Unexpected(f"Retry-After is {retry_after!r} and t is {reset!r}: one of them is not a number of seconds")
     if int(retry_after) > int(reset):
-        show_line("Retry-After is t plus a delay that differs from token to token, so that")
-        show_line("clients do not all come back at once.")
+        show_line("Now the limit is reached. Retry-After is t plus a delay that differs from")
+        show_line("token to token, so that clients do not all come back at once:")
 
 
 def expect_status(reply: Reply, status: int) -> None:

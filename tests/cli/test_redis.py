@@ -21,13 +21,33 @@ def run(url: str, *words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_a_stock_redis_is_told_what_it_can_lose_and_what_to_set(redis_url: str) -> None:
-    """It serves, so the exit code is 0; the warning has the two lines."""
-    code, said = run(redis_url, "check")
+@pytest.mark.parametrize(
+    ("save", "promise", "kept"),
+    [
+        ("3600 1 300 100 60 10000", "survive until Redis ends in any other way than an orderly stop.", 1),
+        ("", "are lost when Redis ends, also at an orderly stop.", 0),
+    ],
+)
+def test_a_redis_without_a_log_is_told_what_it_can_lose_and_what_to_set(
+    redis_executable: str, tmp_path: Path, save: str, promise: str, kept: int
+) -> None:
+    """It serves, so the exit code is 0, and the warning has the two lines. What is said of an orderly stop is true."""
+    server = RedisServer(redis_executable, tmp_path, options=("--save", save))
+    assert 0 == run(server.url, "init")[0]
+    code, said = run(server.url, "check")
+    with redis.Redis.from_url(server.url) as client:
+        client.shutdown()
+    server.popen.wait(30)
+    again = RedisServer(redis_executable, tmp_path, port=server.port, options=("--save", save))
+    with redis.Redis.from_url(again.url) as client:
+        found = client.exists("gw1:marker")
+    server.stop()
+    again.stop()
     assert 0 == code
-    assert "orderly stop" in said
+    assert promise in said
     assert "WARN" in said
     assert "appendonly yes; appendfsync everysec" in said
+    assert kept == found
 
 
 def test_a_redis_as_it_should_be_has_nothing_to_change(redis_executable: str, tmp_path: Path) -> None:

@@ -5,7 +5,14 @@ from msgspec.structs import replace
 
 from gateway.core.durability import StoreFacts, check_store, promise_of
 
-GOOD = StoreFacts(version="7.0.15", is_append_only=True, fsync="everysec", eviction="noeviction", maximum_bytes=1 << 30)
+GOOD = StoreFacts(
+    version="7.0.15",
+    is_append_only=True,
+    fsync="everysec",
+    has_snapshots=True,
+    eviction="noeviction",
+    maximum_bytes=1 << 30,
+)
 
 
 @pytest.mark.parametrize("fsync", ["everysec", "always", None])
@@ -34,6 +41,15 @@ def test_snapshots_only_is_found_with_the_two_lines_to_set() -> None:
     assert "appendonly yes; appendfsync everysec" in str(finding)
 
 
+def test_neither_snapshots_nor_a_log_is_found_as_the_loss_of_everything() -> None:
+    """With `save ""` an orderly stop writes nothing either; with an append-only file nobody needs snapshots."""
+    (finding,) = check_store(replace(GOOD, is_append_only=False, has_snapshots=False))
+    assert "durability" == finding.kind
+    assert "all tokens and revocations are lost" in finding.problem
+    assert ("appendonly yes", "appendfsync everysec") == finding.remedy
+    assert () == check_store(replace(GOOD, has_snapshots=False))
+
+
 def test_a_log_that_nobody_flushes_is_found() -> None:
     """The system writes it within half a minute."""
     (finding,) = check_store(replace(GOOD, fsync="no"))
@@ -43,7 +59,10 @@ def test_a_log_that_nobody_flushes_is_found() -> None:
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        (replace(GOOD, is_append_only=False), "orderly stop"),
+        (replace(GOOD, is_append_only=False), "until Redis ends in any other way than an orderly stop."),
+        (replace(GOOD, is_append_only=False, has_snapshots=None), "otherwise they survive an orderly stop only."),
+        (replace(GOOD, is_append_only=False, has_snapshots=False), "lost when Redis ends, also at an orderly stop."),
+        (replace(GOOD, has_snapshots=False), "last second"),
         (replace(GOOD, fsync="no"), "30 seconds"),
         (GOOD, "last second"),
         (replace(GOOD, fsync="always"), "and of its machine."),

@@ -58,7 +58,8 @@ VARIABLE = (
     (re.compile(r"127\.0\.0\.1:\d+"), "HOST:PORT"),
     (re.compile(r" \(HOST:PORT is in use\)"), ""),
     (re.compile(r"(;t=|; ttl=|Retry-After +)\d+"), r"\1N"),
-    (re.compile(r"^ +Retry-After is t plus .*\n.* at once\.\n", re.MULTILINE), ""),
+    (re.compile(r"^ +Now the limit is reached\. .*\n.* at once:\n", re.MULTILINE), ""),
+    (re.compile(r"(embedded in this process): .*"), r"\1"),
     (re.compile(r"\S+/gateway-demo-\w+/"), "FOLDER/"),
 )
 """What differs from one run to the next."""
@@ -134,6 +135,14 @@ def test_the_story_is_told_and_ends_with_0(told: "subprocess.CompletedProcess[st
         assert word in told.stdout
     assert [] == [port for port in ports(told.stdout) if is_listening(port)]
     assert [] == [line for line in told.stdout.splitlines() if len(line) > TERMINAL_COLUMNS]
+
+
+def test_once_sets_no_variables(told: "subprocess.CompletedProcess[str]") -> None:
+    """Whoever pastes them when the demo has stopped gets no answer; the admin token is not printed for nothing."""
+    commands = commands_in(told.stdout)
+    assert 'curl -i "$EXPORT"' == commands[0].strip()
+    assert [] == [line for line in commands if re.match(r" *(EXPORT|API|ADMIN)=", line)]
+    assert "gwa_" not in told.stdout
 
 
 def test_the_last_lines_of_once_name_nothing_that_is_gone(told: "subprocess.CompletedProcess[str]") -> None:

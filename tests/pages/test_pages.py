@@ -275,11 +275,19 @@ def test_the_overview_shows_what_was_counted(operator: Desk, make: Make, redis_u
 
 
 def test_the_overview_says_what_redis_may_lose(open_desk: Callable[..., Desk], make: Make, redis_url: str) -> None:
-    """An append-only file that is not written, keys that may be evicted, with the lines to set; else nothing."""
+    """Snapshots and an append-only file that are not written, keys that may be evicted, with the lines to set; else
+    nothing.
+    """
     operator = open_desk(make("ops", "", scopes=("read", "write")).text)
+    everything = "when it ends, all tokens and revocations are lost"
     lost, evicted = "if it is killed, revocations since its last snapshot are lost", "Redis may evict tokens"
     with redis.Redis.from_url(redis_url) as client:
-        assert lost in words_of(operator.get("/overview"))
+        assert everything in words_of(operator.get("/overview"))
+        client.config_set("save", "3600 1")
+        try:
+            assert lost in words_of(operator.get("/overview"))
+        finally:
+            client.config_set("save", "")
         assert "appendonly yes; appendfsync everysec" in words_of(operator.get("/overview"))
         client.config_set("maxmemory-policy", "allkeys-lru")
         try:

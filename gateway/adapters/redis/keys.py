@@ -51,9 +51,8 @@ def revoked(token_id: str) -> str:
 def quotas(per: Partition, policy: str, who: str) -> str:
     """Return the key of the hash of a lineage's counters, or of those that others share.
 
-    hash: limit to, for each algorithm that has counted it lately, its mark (none, `s`, `b`, `m`) and two or three
-    numbers, such as the end of the window and the units used (scripts/quotas.lua). For a moving window only until
-    when it has a list.
+    hash: limit to, for each algorithm that has counted it lately, its mark and two or three numbers, such as the end
+    of the window and the units used (scripts/quotas.lua). For a moving window only until when it has a list.
 
     hash: the same, for counters that the tokens of an owner, a project or a plan share, or that a client address
     has.

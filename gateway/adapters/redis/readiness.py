@@ -28,14 +28,21 @@ async def read_store_facts(connection: RedisConnection) -> StoreFacts | None:
         if not error.code:
             raise
         return None
-    (fsync,) = await run_each(connection, [("CONFIG GET", "appendfsync")])  # managed servers refuse it
+    fsync, save = await _read_settings(connection, "appendfsync", "save")
     return StoreFacts(
         version=str(told["redis_version"]),
         is_append_only=bool(told["aof_enabled"]),
-        fsync=None if isinstance(fsync, Exception) else fsync["appendfsync"],
+        fsync=fsync,
+        has_snapshots=None if save is None else save != "",
         eviction=str(told["maxmemory_policy"]),
         maximum_bytes=int(told["maxmemory"]),
     )
+
+
+async def _read_settings(connection: RedisConnection, *names: str) -> list[str | None]:
+    """Return the values of Redis' settings, None where it does not tell one: managed servers refuse CONFIG."""
+    found = await run_each(connection, [("CONFIG GET", name) for name in names])
+    return [None if isinstance(told, Exception) else told.get(name) for name, told in zip(names, found, strict=True)]
 
 
 async def _read_info(client: Client) -> dict[str, Any]:

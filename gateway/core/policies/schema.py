@@ -64,7 +64,7 @@ MAXIMUM_CONCURRENT = 10_000
 
 
 class QuotaTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A quota that is more than a limit of each token in fixed windows."""
+    """A quota with more settings than a limit."""
 
     limit: str | None = None
     """In the grammar of the library limits, such as "100/minute"."""
@@ -120,8 +120,10 @@ class TokenTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The format of the policy's tokens, and how a client presents them."""
 
     prefixes: Annotated[list[Prefix], Meta(min_length=1)]
+    """What tokens begin with: the first for new tokens, all of them for tokens that clients present."""
     length: Annotated[int, Meta(ge=27, le=256, description="Characters after the prefix, checksum included")] = 40
     checksum: bool = True
+    """Whether the last six characters are a checksum; `false` accepts tokens that were minted elsewhere."""
     shown: Annotated[int, Meta(ge=0, le=24, description="Characters of the text kept for display")] | None = None
     """Absent: 12, unless shown_random is set."""
     shown_random: Annotated[int, Meta(ge=0, le=12)] | None = None
@@ -199,6 +201,7 @@ class UpstreamTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The backend that a policy's requests are passed on to."""
 
     url: Url | None = None
+    """The URL of the backend; its path is put before that of requests. Absent: `targets` has the URLs."""
     targets: Annotated[list[Url], Meta(min_length=1)] | None = None
     """Replaces `url`: several targets that answer alike. The one with the fewest requests in progress gets the next."""
     connect_timeout: Duration = "2s"
@@ -325,11 +328,12 @@ class EtagTable(Table, frozen=True, kw_only=True):
 
 
 class RuleTable(Table, frozen=True, kw_only=True):
-    """The requests that it is for, and what they need."""
+    """Which requests a rule matches, and what they need."""
 
     match: str
     """Methods and a path: "GET,POST /api/v1/projects/{project}/**"; `*` stands for any method, GET includes HEAD."""
     scopes: list[ScopeName] = []
+    """The scopes that a token needs, all of them; absent: none."""
     public: bool = False
     """Whether the requests need no token at all."""
     project: Annotated[str, Meta(pattern=r"^\{[a-z][a-z0-9_]*\}" + END)] | None = None

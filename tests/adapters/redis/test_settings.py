@@ -27,10 +27,12 @@ async def test_a_redis_tells_what_it_keeps_and_what_it_evicts(
     facts = await facts_of(own_redis.url)
     assert facts is not None
     assert not facts.is_append_only
+    assert False is facts.has_snapshots
     assert "noeviction" == facts.eviction
     folder = tmp_path / "other"
     folder.mkdir()
     options = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "allkeys-lru", "maxmemory": "100mb"}
+    options["save"] = "3600 1"
     words = tuple(word for name, value in options.items() for word in (f"--{name}", value))
     other = RedisServer(redis_executable, folder, options=words)
     facts = await facts_of(other.url)
@@ -38,13 +40,14 @@ async def test_a_redis_tells_what_it_keeps_and_what_it_evicts(
     assert facts is not None
     assert facts.is_append_only
     assert "always" == facts.fsync
+    assert True is facts.has_snapshots
     assert "allkeys-lru" == facts.eviction
     assert 100 * 1024 * 1024 == facts.maximum_bytes
 
 
 @pytest.mark.redis
 async def test_a_redis_that_refuses_config_tells_the_rest(own_redis: RedisServer) -> None:
-    """Managed servers have no CONFIG: when the log reaches the disk is unknown then."""
+    """Managed servers have no CONFIG: when the log reaches the disk, and if there are snapshots, is unknown then."""
     connection = RedisConnection(open_client(own_redis.url, 5), 5)
     rules = ("on", "nopass", "~*", "+@all", "-config")
     await connection.client.execute_command("ACL SETUSER", "gateway", *rules)  # type: ignore[no-untyped-call]  # redis-py's
@@ -52,6 +55,7 @@ async def test_a_redis_that_refuses_config_tells_the_rest(own_redis: RedisServer
     facts = await facts_of(own_redis.url.replace("//", "//gateway:any@"))
     assert facts is not None
     assert None is facts.fsync
+    assert None is facts.has_snapshots
     assert "noeviction" == facts.eviction
 
 

@@ -63,7 +63,7 @@ async def test_all_others_are_known(bench: Bench) -> None:
 
 
 def test_the_documents_lack_it(made_up: Quota) -> None:
-    """Where it is neither in ARCHITECTURE nor in the example policy, the test of the documents fails."""
+    """If it is neither in docs/guide/limits.md nor in the example policy, the test of the documents fails."""
     with pytest.raises(AssertionError, match=made_up.algorithm):
         test_docs.test_every_algorithm_is_documented()
 

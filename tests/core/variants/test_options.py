@@ -109,7 +109,7 @@ def test_an_unknown_value_is_refused_with_those_that_there_are() -> None:
     """K7: an unknown value is told with the values that are allowed."""
     formats = tuple(FORMATS["translations"])
     expected = OptionMistake("format", f"The option format must be one of {', '.join(formats)}.", formats)
-    assert [expected] == mistakes("format=toml")
+    assert [expected] == mistakes("format=made-up")
     values = ("draft", "approved", "shipped")
     expected = OptionMistake(
         "status",
@@ -141,7 +141,7 @@ def test_a_malformed_query_is_refused(query: str) -> None:
 
 def test_all_mistakes_are_told_at_once() -> None:
     """One answer names everything that is wrong with the request."""
-    found = mistakes("format=toml&langs=de&pretty=maybe&pretty=1")
+    found = mistakes("format=made-up&langs=de&pretty=maybe&pretty=1")
     assert ["langs", "pretty", "format", "pretty"] == [mistake.option for mistake in found]
 
 

@@ -1,7 +1,7 @@
 """Entity tags of variants, and the bounds of what a document may make of itself."""
 
 import hashlib
-from itertools import product
+from itertools import combinations, product
 from typing import Any, cast
 
 import pytest
@@ -159,7 +159,29 @@ OWN: dict[DocumentKind, tuple[bytes, DocumentForm, tuple[str, ...]]] = {
     "translations": (MANY_TEXTS, TRANSLATIONS, ("lang", "status", "key")),
     "design-tokens": (MANY_TOKENS, DESIGN_TOKENS, ("mode",)),
 }
+LAYOUT: dict[str, tuple[Any, Any]] = {"shape": ("nested", "flat"), "pretty": (False, True), "bom": (False, True)}
+"""The settings that a format may heed or not."""
 EVERY_FORMAT = [(kind, format_) for kind, formats in FORMATS.items() for format_ in formats]
+
+
+@pytest.mark.parametrize(("kind", "format_"), EVERY_FORMAT)
+def test_a_format_heeds_what_changes_its_bytes(kind: DocumentKind, format_: str) -> None:
+    """And nothing else. What it heeds without need is a second entry in the cache. If it does not heed what changes its
+    bytes, a client gets what another one chose.
+    """
+    content, form, _ = OWN[kind]
+    if FORMATS[kind][format_].limits_names:
+        content = PLAIN[kind]
+    lang = languages_of(format_, ("de",))[0] if kind == "translations" else None
+    layouts = [dict(zip(LAYOUT, values, strict=True)) for values in product(*LAYOUT.values())]
+    written = [(layout, rendered(content, form, format=format_, lang=lang, **layout)) for layout in layouts]
+    changing = {
+        name
+        for name in LAYOUT
+        for (one, bytes_), (other, others) in combinations(written, 2)
+        if bytes_ != others and {name} == {each for each in LAYOUT if one[each] != other[each]}
+    }
+    assert set(FORMATS[kind][format_].heeds) == changing
 
 
 @pytest.mark.parametrize(("kind", "format_"), EVERY_FORMAT)
@@ -188,16 +210,20 @@ def test_every_format_has_a_renderer() -> None:
 def test_a_format_that_is_only_in_the_table_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the renderers, by what is kept of the bytes of each, and by the documents."""
     formats = cast(dict[str, Format], FORMATS["translations"])
-    monkeypatch.setitem(formats, "toml", Format("application/toml", "toml"))
-    with pytest.raises(AssertionError, match="toml"):
+    monkeypatch.setitem(formats, "made-up", Format("text/plain", "txt"))
+    with pytest.raises(AssertionError, match="made-up"):
         test_every_format_has_a_renderer()
-    with pytest.raises(AssertionError, match="toml"):
+    with pytest.raises(AssertionError, match="made-up"):
         test_docs.test_every_format_is_documented()
-    with pytest.raises(KeyError, match="toml"):
-        test_other_bytes_are_another_version_of_the_renderers("translations", "toml")
-    monkeypatch.setitem(cast(dict[str, Any], RENDERERS["translations"]), "toml", RENDERERS["translations"]["json"])
+    with pytest.raises(AssertionError, match="made-up"):
+        test_docs.test_every_format_for_programs_is_described()
+    with pytest.raises(KeyError, match="made-up"):
+        test_other_bytes_are_another_version_of_the_renderers("translations", "made-up")
+    monkeypatch.setitem(cast(dict[str, Any], RENDERERS["translations"]), "made-up", RENDERERS["translations"]["json"])
     test_every_format_has_a_renderer()
+    with pytest.raises(AssertionError, match="shape"):
+        test_a_format_heeds_what_changes_its_bytes("translations", "made-up")
     with pytest.raises(AssertionError, match="None"):
-        test_other_bytes_are_another_version_of_the_renderers("translations", "toml")
-    for format_ in set(formats) - {"toml"}:
+        test_other_bytes_are_another_version_of_the_renderers("translations", "made-up")
+    for format_ in set(formats) - {"made-up"}:
         test_other_bytes_are_another_version_of_the_renderers("translations", format_)
