@@ -252,6 +252,10 @@ class AccessLog(Protocol):
         """Return the line of a record, without its line break."""
         ...
 
+    def append_unbuilt(self, build: Callable[[], bytes]) -> None:
+        """Take one line that is built later, in the order of all; never blocks and never raises."""
+        ...
+
     def append_line(self, line: bytes) -> None:
         """Take one line, as `encode` makes it; never blocks and never raises."""
         ...

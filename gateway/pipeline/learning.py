@@ -114,6 +114,7 @@ class Teacher:
             content_hash=hash(response.content) if content is not None else 0,
             counted=build_usage_key(outcome, response.head),
             leased=self._releases.leased(facts),
+            is_authenticated=outcome.facts is not None and outcome.facts.record is not None,
             is_guess=isinstance(outcome, Refused) and outcome.reason in FAILED_CREDENTIALS and not facts.exists,
             is_hit=reuse is not None,
         )

@@ -39,9 +39,9 @@ from gateway.core.usage import RECOGNITION, build_usage_key, read_usage_key
 from gateway.pipeline.learning import NotLearnt, Teacher
 
 MAXIMUM_KNOWN_BYTES = 8 * 1024 * 1024
-"""For known requests, in each of two generations: a usual one takes about 1.5 KB."""
-MAXIMUM_UNKNOWN_BYTES = 1024 * 1024
-"""The same for requests with a token that nobody minted. They have a table of their own, so garbage evicts nothing."""
+"""For known requests, in each of two generations: a usual one takes about 3 KB."""
+MAXIMUM_UNKNOWN_BYTES = 4 * 1024 * 1024
+"""The same for requests that prove nothing about their sender. Their table is their own, so garbage evicts nothing."""
 MAXIMUM_SEEN = 20_000
 """Requests seen once, of which nothing but the key is remembered, in each of two generations."""
 MAXIMUM_BYTES = 4096
@@ -255,10 +255,10 @@ class Recognition:
         """Write the line of the access log, at the end of the answer."""
         if self._access_log is None:
             return
-        line = self.build_line(it, self._clock())
         if ended is Ended.COMPLETE:
-            self._access_log.append_line(line)
+            self._access_log.append_unbuilt(partial(self.build_line, it, self._clock()))
         else:
+            line = self.build_line(it, self._clock())
             self._access_log.append(end_early(msgspec.json.decode(line, type=AccessRecord), ended, sent_bytes))
 
     def build_line(self, it: Recognised, ended_at: float) -> bytes:
@@ -291,6 +291,7 @@ class Recognition:
             self._counts[f"{RECOGNITION}not-learnt:{error.reason}"] += 1
             return
         self._counts[RECOGNITION + "learnt"] += 1
+        self._seen.put(lesson.key, 1)  # whatever evicts the entry, it may be learnt again
         before = self._known.get(lesson.key) or self._unknown.get(lesson.key)
         if before is not None:
             known.allowed, known.refused = before.allowed, before.refused
@@ -298,7 +299,7 @@ class Recognition:
             known.allowed = found
         else:
             known.refused = found
-        table = self._known if known.allowed is not None else self._unknown  # who is only refused evicts nothing
+        table = self._known if known.allowed is not None or found.is_authenticated else self._unknown
         table.put(lesson.key, known, size_of(known))
 
     def miss(self, lesson: Lesson) -> None:

@@ -5,12 +5,13 @@ import logging
 import os
 import re
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from gateway.adapters.logs.access_log import FLUSH_SECONDS, FileAccessLog, check_path
+from gateway.adapters.logs.access_log import BUILT_AT_ONCE, FLUSH_SECONDS, FileAccessLog, check_path
 from gateway.core.tokens.records import AccessRecord
 
 
@@ -37,6 +38,26 @@ async def test_each_record_is_a_line_and_none_is_lost_at_the_end(tmp_path: Path)
         log.append(record)
     await log.close(10)
     assert records == read(file.read_bytes())
+
+
+async def test_lines_that_are_built_later_keep_their_place(tmp_path: Path) -> None:
+    """Between others, and at the end of the process; each is built once."""
+    path, built = tmp_path / "access.log", []
+
+    def build(number: int) -> bytes:
+        built.append(number)
+        return b"%d" % number
+
+    log = FileAccessLog(str(path))
+    for number in range(3):
+        log.append_unbuilt(partial(build, number))
+    assert built == []
+    log.append_line(b"3")
+    for number in range(4, 4 + BUILT_AT_ONCE + 1):
+        log.append_unbuilt(partial(build, number))
+    assert len(built) == 3 + BUILT_AT_ONCE
+    await log.close()
+    assert [str(number) for number in range(4 + BUILT_AT_ONCE + 1)] == path.read_text().splitlines()
 
 
 async def test_records_that_find_no_room_are_dropped_and_counted(caplog: pytest.LogCaptureFixture) -> None:

@@ -30,7 +30,7 @@ from gateway.core.tokens.owners import OwnerChange, OwnerStatus
 from gateway.core.tokens.records import without_use
 from gateway.core.tokens.text import mint
 from gateway.management.purging import purge
-from gateway.pipeline.recognition import Generations
+from gateway.pipeline.recognition import MAXIMUM_LESSONS, Generations
 from tests.server.recognising import (
     ADA,
     NOW,
@@ -710,6 +710,30 @@ async def test_who_is_only_refused_evicts_nothing(known: KnownGateway) -> None:
     recognition = known.listener.recognition
     assert recognition is not None
     assert (0, 10) == (len(recognition._known), len(recognition._unknown))
+
+
+async def test_a_good_token_over_its_limit_is_kept_with_the_good_ones(known: KnownGateway) -> None:
+    """It proves who sends it, so garbage must not evict it."""
+    text, _ = await known.mint(plan="free")
+    client = known.connect()
+    for _ in range(6):  # all that a minute allows, each at another address
+        await client.ask(request(f"/export/{_}", text))
+    for _ in range(2):
+        assert 429 == status(await client.ask(request("/export/over", text)))
+    recognition = known.listener.recognition
+    assert recognition is not None
+    assert (1, 0) == (len(recognition._known), len(recognition._unknown))
+
+
+async def test_what_was_evicted_is_learnt_again(known: KnownGateway) -> None:
+    """However often that happens: only what cannot be learnt is given up."""
+    text, _ = await known.mint(plan="plain")
+    client, data = known.connect(), request("/export/a", text)
+    recognition = known.listener.recognition
+    assert recognition is not None
+    for _ in range(2 * MAXIMUM_LESSONS):
+        await recognise(known, client, data)
+        recognition._known.clear()
 
 
 async def test_no_token_in_a_path_is_remembered(known: KnownGateway) -> None:

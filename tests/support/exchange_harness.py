@@ -1,7 +1,7 @@
 """An exchange without listeners: the embedded store, scripted backends, everything between them real."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -120,6 +120,9 @@ class ExchangeHarness:
 
     def encode(self, record: AccessRecord) -> bytes:
         return msgspec.json.encode(record)
+
+    def append_unbuilt(self, build: Callable[[], bytes]) -> None:
+        self.append_line(build())
 
     def append_line(self, line: bytes) -> None:
         self.records.append(msgspec.json.decode(line, type=AccessRecord))

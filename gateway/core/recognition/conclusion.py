@@ -122,6 +122,8 @@ class Conclusion(msgspec.Struct, frozen=True, gc=False):
     """What the request counts as."""
     leased: tuple[tuple[str, Quota], ...]
     """The keys of the counters that count the request among those in flight."""
+    is_authenticated: bool
+    """Whether a good token was presented, whatever it may not do."""
     is_guess: bool
     """Whether it counts as a failed credential."""
     is_hit: bool
