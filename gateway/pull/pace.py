@@ -6,7 +6,7 @@ The RateLimit field is that of draft-ietf-httpapi-ratelimit-headers-11. Time is 
 import random
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -119,6 +119,8 @@ class Pace:
         self._changed = threading.Condition()
         self._in_flight = 0
         self._is_known = False
+        self._is_overlapping = False
+        """Whether several requests were in flight together since none was: their answers may come in any order."""
         self._rooms: dict[str, _Room] = {}
         self._held_until = 0.0
 
@@ -129,6 +131,7 @@ class Pace:
                 now = self._clock.monotonic()
                 step = self.next_step(now)
                 if isinstance(step, Permit):
+                    self._is_overlapping = step.in_flight > 1 or (self._is_overlapping and self._in_flight > 0)
                     self._in_flight = step.in_flight
                     return step
                 if isinstance(step, WaitForAnswer):
@@ -153,7 +156,8 @@ class Pace:
             self._held_until = max(self._held_until, now + hold_seconds)
             if head is not None:
                 self._is_known = True
-                self._rooms = {name: _find_room(limit, permit, now) for name, limit in parse_ratelimit(head).items()}
+                rooms = {name: _find_room(limit, permit, now) for name, limit in parse_ratelimit(head).items()}
+                self._rooms = _narrowest(self._rooms, rooms, now) if self._is_overlapping else rooms
             self._changed.notify_all()
 
     def next_step(self, now: float) -> Permit | WaitUntil | WaitForAnswer:
@@ -168,6 +172,19 @@ class Pace:
             if room.requests < 1 and room.reset_at is not None:
                 return WaitUntil(room.reset_at, f'the quota "{name}" is used up')
         return Permit(1)
+
+
+def _narrowest(known: Mapping[str, _Room], told: Mapping[str, _Room], now: float) -> dict[str, _Room]:
+    """Return the rooms that are told, or those known before if they are narrower and not reset yet.
+
+    Of two answers that come together, the one that was counted first leaves more, and may come last.
+    """
+    still = {name: room for name, room in known.items() if room.reset_at is None or now < room.reset_at}
+    return {name: min(room, still.get(name, room), key=_requests_of) for name, room in told.items()}
+
+
+def _requests_of(room: _Room) -> int:
+    return room.requests
 
 
 def _find_room(limit: Limit, permit: Permit, now: float) -> _Room:

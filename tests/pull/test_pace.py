@@ -98,6 +98,27 @@ def test_then_as_many_are_in_flight_as_remain() -> None:
     assert WaitForAnswer() == pace.next_step(1000)
 
 
+def test_of_two_answers_that_come_together_the_narrower_counts() -> None:
+    """Either may come last; when nothing is in flight any more, the next answer counts as it is."""
+    for first_told, last_told in ((0, 1), (1, 0)):
+        pace = Pace(Time().clock())
+        (alone,) = permits(pace, 1)
+        pace.end(alone, answer('"hour";r=2;t=3600'))
+        one, other = permits(pace, 2)
+        pace.end(other, answer(f'"hour";r={first_told};t=3600'))
+        pace.end(one, answer(f'"hour";r={last_told};t=3600'))
+        assert isinstance(pace.admit(2000), TooLate)
+    pace = Pace(Time().clock())
+    (alone,) = permits(pace, 1)
+    pace.end(alone, answer('"hour";r=2;t=3600'))
+    one, other = permits(pace, 2)
+    for permit in (one, other):
+        pace.end(permit, answer('"hour";r=1;t=3600'))
+    (alone,) = permits(pace, 1)
+    pace.end(alone, answer('"hour";r=5;t=3600'))
+    permits(pace, 5)
+
+
 @pytest.mark.parametrize(("in_flight", "remaining", "room"), [(1, 2, 3), (2, 1, 3), (3, 1, 3), (1, 0, 1)])
 def test_a_quota_of_requests_in_flight_counts_ones_own(in_flight: int, remaining: int, room: int) -> None:
     """What is left beside them, and they; never more than the quota."""
