@@ -191,5 +191,5 @@ def _find_room(limit: Limit, permit: Permit, now: float) -> _Room:
     """Return the room that a quota leaves. One of requests in flight counts those that were in flight with this one."""
     if limit.reset_seconds is not None:
         return _Room(limit.remaining, now + limit.reset_seconds)
-    room = limit.remaining + permit.in_flight
+    room = max(1, limit.remaining + permit.in_flight - 1)  # one less: what was just answered may still be counted
     return _Room(room if limit.capacity is None else min(room, limit.capacity), None)
