@@ -60,7 +60,7 @@ class Log:
     """An access log of JSON lines, written in pieces of LOG_BYTES, and at least once a second."""
 
     def __init__(self, path: str) -> None:
-        self._file: IO[bytes] | None = Path(path).open("ab", buffering=LOG_BYTES) if path else None  # noqa: SIM115
+        self._file: IO[bytes] | None = Path(path).open("ab", buffering=LOG_BYTES) if path else None  # noqa: SIM115 - open until the process ends
         self._is_flush_due = False
 
     def record(self, seen: Seen, status: int, size: int) -> None:
