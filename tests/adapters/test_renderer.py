@@ -131,7 +131,7 @@ def test_running_out_of_memory_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> 
     def run_out(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(renderer_process, "render", run_out)
+    monkeypatch.setattr(renderer_process, "render_pieces", run_out)
     jobs, outcomes = io.BytesIO(), io.BytesIO()
     for _ in range(2):
         write_job(jobs, (TRANSLATIONS, Variant()), b"{}")

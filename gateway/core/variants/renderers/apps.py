@@ -29,7 +29,7 @@ def render_android(texts: Texts, _: Variant) -> Iterator[bytes]:
     Escapes are those of the resource compiler aapt2 ("String resources", formatting and styling). A text with several
     conversions without numbers, which it refuses otherwise, says that it is not to be formatted.
     """
-    entries = [(snake_case(key, JAVA_WORDS), key, value) for key, value in list_entries(texts, texts.columns[0])]
+    entries = [(snake_case(key, JAVA_WORDS), key, value) for key, value in list_entries(texts, next(texts.rows.read_columns()))]
     refuse_same(((name, key) for name, key, value in entries if not isinstance(value, dict)), "Android")
     refuse_same(((name, key) for name, key, value in entries if isinstance(value, dict)), "Android")
     yield b'<?xml version="1.0" encoding="utf-8"?>\n<resources>\n'
@@ -66,7 +66,7 @@ _APPLE_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 
 def render_strings(texts: Texts, _: Variant) -> Iterator[bytes]:
     """Render Apple's `Localizable.strings` in UTF-8. It has no plurals: `cart.items.one` is a key of its own."""
-    values = zip(texts.keys, texts.columns[0], strict=True)
+    values = zip(texts.keys, next(texts.rows.read_columns()), strict=True)
     return batches(
         f'"{_escape_apple(key)}" = "{_escape_apple(write_leaf(value))}";\n'
         for key, value in values
@@ -101,8 +101,8 @@ def _write_catalog(texts: Texts) -> Iterator[bytes]:
 def _write_strings(texts: Texts, heads: list[str], batch: list[tuple[str, dict[str, int]]]) -> Iterator[str]:
     """Yield some entries, encoding the cells of a language all at once."""
     positions = [place for _, places in batch for place in places.values()]
-    columns = [encode_cells([_write_cell(column[place]) for place in positions]) for column in texts.columns]
-    rows = zip(*columns, strict=True)
+    columns = zip(*(texts.rows[place] for place in positions), strict=True)
+    rows = zip(*(encode_cells(map(_write_cell, column)) for column in columns), strict=True)
     names = encode_cells([name for name, _ in batch])
     units = [f"{head}:{_UNIT}" for head in heads]
     for name, (_, places) in zip(names, batch, strict=True):
@@ -143,7 +143,7 @@ def render_arb(texts: Texts, variant: Variant) -> Iterator[bytes]:
     """
     found: dict[str, str] = {"@@locale": texts.languages[0].replace("-", "_")}
     names: list[tuple[str, str]] = []
-    for key, value in list_entries(texts, texts.columns[0]):
+    for key, value in list_entries(texts, next(texts.rows.read_columns())):
         name = camel_case(key, DART_WORDS, is_ascii=True)
         names.append((name, key))
         found[name] = _build_message(key, value) if isinstance(value, dict) else write_leaf(value)

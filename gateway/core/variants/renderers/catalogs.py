@@ -86,7 +86,7 @@ def render_po(texts: Texts, _: Variant) -> Iterator[bytes]:
         head["Plural-Forms"] = write_header(rule)
     written = "".join(_quote_po(f"{name}: {value}\n") + "\n" for name, value in head.items())
     yield f'msgid ""\nmsgstr ""\n{written}'.encode()
-    entries = list_entries(texts, texts.columns[0])
+    entries = list_entries(texts, next(texts.rows.read_columns()))
     yield from batches(line for key, value in entries for line in _write_po_entries(key, value, rule))
 
 
@@ -118,7 +118,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f", "\\": "\\\\"}
 
 def render_properties(texts: Texts, _: Variant) -> Iterator[bytes]:
     """Render Java properties in ASCII, which every Java reads alike; each plural form has its own line."""
-    values = zip(texts.keys, texts.columns[0], strict=True)
+    values = zip(texts.keys, next(texts.rows.read_columns()), strict=True)
     return batches(
         f"{_NO_PROPERTY.sub(_escape_java, key)}={_NO_VALUE.sub(_escape_java, write_leaf(value))}\n"
         for key, value in values
@@ -154,8 +154,10 @@ def render_xliff(texts: Texts, _: Variant) -> Iterator[bytes]:
         f'<xliff xmlns="urn:oasis:names:tc:xliff:document:2.0" version="2.0" {attributes}>\n'
         '  <file id="texts" xml:space="preserve">\n'
     ).encode()
-    targets = texts.columns[0] if source != target else [None] * len(texts.keys)
-    yield from batches(map(_write_unit, texts.keys, texts.columns[-1], targets))
+    yield from batches(
+        _write_unit(key, row[-1], row[0] if source != target else None)
+        for key, row in zip(texts.keys, texts.rows, strict=True)
+    )
     yield b"  </file>\n</xliff>\n"
 
 
@@ -183,7 +185,7 @@ _EXPONENT = re.compile(r"(-?\d+)(\.\d+)?e([+-]?)(\d+)")
 def render_yaml(texts: Texts, _: Variant) -> Iterator[bytes]:
     """Render Rails' YAML: the language on top, groups below. Plural forms are a group; all texts are quoted."""
     sections = list(_list_sections(texts.keys, build_tree(texts.keys), ()))
-    for language, column in zip(texts.languages, texts.columns, strict=True):
+    for language, column in zip(texts.languages, texts.rows.read_columns(), strict=True):
         written = batches(_fill_sections(sections, _write_cells(column)))
         first = next(written, b"")
         yield f"{_quote_yaml(language)}:{'' if first else ' {}'}\n".encode() + first
