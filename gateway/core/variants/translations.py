@@ -5,6 +5,8 @@ empty object and a missing language are the same: the value is missing. An entry
 languages is not in the variant. Keys and languages are sorted, whatever the order in the document.
 """
 
+import io
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -79,6 +81,7 @@ _Document: TypeAlias = TranslationsDocument | _RawDocument
 _read_values = msgspec.json.Decoder(dict[str, Value]).decode
 
 
+ROWS_AT_ONCE = 100
 PASSES = 6
 """Formats that have a language after the other read them in up to this many groups: decoded, all texts of a document
 take five times its bytes. Reading a group skips the texts of the others, which costs less than decoding them."""
@@ -132,12 +135,17 @@ class Rows(Sequence[tuple[Leaf, ...]]):
         size = -(-len(self._languages) // PASSES) or 1
         for start in range(0, len(self._languages), size):
             languages = self._languages[start : start + size]
-            rows = Rows(languages, self._keys, self._sources, self._owners)
-            columns = list(zip(*rows, strict=True)) or [()] * len(languages)
+            rows = iter(Rows(languages, self._keys, self._sources, self._owners))
+            columns = [io.BytesIO() for _ in languages]
+            while batch := list(itertools.islice(rows, ROWS_AT_ONCE)):
+                for column, values in zip(columns, zip(*batch, strict=True), strict=True):
+                    column.write(_encode_leaves(values))
             while columns:
-                yield columns.pop(0)
+                yield _decode_leaves(columns.pop(0).getvalue())
 
 
+_encode_leaves = msgspec.json.Encoder().encode_lines
+_decode_leaves = msgspec.json.Decoder(Leaf).decode_lines
 _as_tuple = msgspec.structs.astuple
 
 

@@ -80,22 +80,26 @@ def _escape_apple(text: str) -> str:
 
 def render_xcstrings(texts: Texts, variant: Variant) -> Iterator[bytes]:
     """Render `Localizable.xcstrings`, Xcode's string catalog: all languages in one file, forms as variations."""
-    pieces = _write_catalog(texts)
-    if variant.pretty:
-        yield msgspec.json.format(b"".join(pieces), indent=INDENT) + b"\n"
-    else:
-        yield from pieces
-
-
-def _write_catalog(texts: Texts) -> Iterator[bytes]:
-    heads = encode_cells(texts.languages)
-    yield f'{{"sourceLanguage":{encode_cells([texts.source_language or "en"])[0]},"strings":{{'.encode()
-    separator = ""
+    frame = _encode({"sourceLanguage": texts.source_language or "en", "strings": {}, "version": "1.0"}, variant)
+    start, end = frame.split(b"{}")
+    yield start + b"{"
+    heads, first = encode_cells(texts.languages), True
     entries = iter(list_places(texts).items())
     while batch := list(itertools.islice(entries, _BATCH)):
-        yield separator.encode() + ",".join(_write_strings(texts, heads, batch)).encode()
-        separator = ","
-    yield b'},"version":"1.0"}\n'
+        members = ",".join(_write_strings(texts, heads, batch))
+        yield (b"" if first else b",") + _lay_out(members, variant)
+        first = False
+    yield (b"}" if first or not variant.pretty else b"\n  }") + end
+
+
+def _lay_out(members: str, variant: Variant) -> bytes:
+    """Return members of `strings` as they stand there: indented in the object that they are in, if at all."""
+    if not variant.pretty:
+        return members.encode()
+    return msgspec.json.format(f'{{"strings":{{{members}}}}}'.encode(), indent=INDENT)[len(_OPENED) : -len(_CLOSED)]
+
+
+_OPENED, _CLOSED = b'{\n  "strings": {', b"\n  }\n}"
 
 
 def _write_strings(texts: Texts, heads: list[str], batch: list[tuple[str, dict[str, int]]]) -> Iterator[str]:
@@ -129,7 +133,7 @@ def _list_localizations(heads: list[str], rows: dict[str, tuple[str, ...]]) -> I
             yield f'{head}:{{"variations":{{"plural":{{{variations}}}}}}}'
 
 
-_BATCH = 500
+_BATCH = 100
 _UNIT = '{"stringUnit":{"state":"translated","value":'
 
 

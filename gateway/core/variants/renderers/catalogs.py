@@ -185,8 +185,9 @@ _EXPONENT = re.compile(r"(-?\d+)(\.\d+)?e([+-]?)(\d+)")
 def render_yaml(texts: Texts, _: Variant) -> Iterator[bytes]:
     """Render Rails' YAML: the language on top, groups below. Plural forms are a group; all texts are quoted."""
     sections = list(_list_sections(texts.keys, build_tree(texts.keys), ()))
-    for language, column in zip(texts.languages, texts.rows.read_columns(), strict=True):
-        written = batches(_fill_sections(sections, _write_cells(column)))
+    columns = texts.rows.read_columns()
+    for language in texts.languages:
+        written = batches(_fill_sections(sections, _write_cells(next(columns))))
         first = next(written, b"")
         yield f"{_quote_yaml(language)}:{'' if first else ' {}'}\n".encode() + first
         yield from written
@@ -246,7 +247,8 @@ def _quote_yaml(text: str) -> str:
 def _write_cells(column: Sequence[Leaf]) -> list[str]:
     if not has_texts_only(column):
         column = [one if one is None or isinstance(one, str) else msgspec.Raw(_write_number(one)) for one in column]  # type: ignore[misc]  # in the place of a number
-    return encode_cells(column, _escape_unprintable)
+    starts = range(0, len(column), _BATCH)
+    return [cell for at in starts for cell in encode_cells(column[at : at + _BATCH], _escape_unprintable)]
 
 
 def _escape_unprintable(text: str) -> str:

@@ -93,13 +93,18 @@ def render_json(texts: Texts, variant: Variant) -> Iterator[bytes]:
     if variant.lang is not None and len(variant.lang) == 1:
         yield _encode(build_map(texts.keys, next(texts.rows.read_columns()), tree), variant) + b"\n"
         return
-    separator = b"{"
-    for language, column in zip(texts.languages, texts.rows.read_columns(), strict=True):
-        content = _encode({language: build_map(texts.keys, column, tree)}, variant)
-        yield separator + content[1:-1].rstrip()
+    separator, columns = b"{", texts.rows.read_columns()
+    for language in texts.languages:  # at each step nothing is left of the language before
+        yield separator
+        yield _encode_member(language, build_map(texts.keys, next(columns), tree), variant)
         separator = b","
     end = b"\n}\n" if variant.pretty and texts.languages else b"}\n"
     yield end if texts.languages else b"{" + end
+
+
+def _encode_member(name: str, value: object, variant: Variant) -> bytes:
+    """Encode a member of an object, without the object around it."""
+    return _encode({name: value}, variant)[1 : -2 if variant.pretty else -1]
 
 
 def _encode(content: Mapping[str, object], variant: Variant) -> bytes:
