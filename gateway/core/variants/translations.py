@@ -8,6 +8,7 @@ languages is not in the variant. Keys and languages are sorted, whatever the ord
 import io
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import NoneType
 from typing import Any, TypeAlias
 
 import msgspec
@@ -247,19 +248,20 @@ def _values_of(entry: Entry | _RawEntry) -> dict[str, Value]:
     return entry.values if isinstance(entry, Entry) else _read_values(entry.values)
 
 
-_LEAVES = frozenset({str, int, float, bool})
-
-
 def _survey(document: _Document, report: Report) -> tuple[set[str], list[tuple[str, ...] | None]]:
-    """Return all languages, and those of each entry; None for an entry whose values are not all leaves."""
+    """Return all languages, and those that each entry has a value in; None for an entry with objects for values."""
+    known = set(document.languages)
     seen: dict[tuple[str, ...], tuple[str, ...]] = {}
     listed: list[tuple[str, ...] | None] = []
     for entry in document.entries:
         values = _values_of(entry)
-        languages = tuple(values)
-        languages = seen.setdefault(languages, languages)
-        listed.append(languages if _LEAVES.issuperset(map(type, values.values())) else None)
-    known = set(document.languages).union(*seen)
+        kinds = set(map(type, values.values()))
+        filled = tuple(values)
+        if dict in kinds or NoneType in kinds:
+            known.update(values)
+            filled = tuple(language for language, value in values.items() if value is not None)
+        listed.append(None if dict in kinds else seen.setdefault(filled, filled))
+    known.update(*seen)
     if len(known) > MAXIMUM_LANGUAGES:
         report(BrokenDocument("$", f"a document may have {MAXIMUM_LANGUAGES} languages, this has {len(known)}"))
     for language in sorted(known | {document.source_language or "en"}):
@@ -274,7 +276,7 @@ class _Keys(msgspec.Struct, frozen=True):
     positions: dict[str, int]
     """Each key to the position of its entry in the document."""
     owners: dict[str, str]
-    """Each key of an entry whose values are not all leaves to the entry's own key."""
+    """Each key of an entry with objects for values to the entry's own key."""
     forms: dict[str, set[str]]
     """The names inside values that are objects, under the key whose value that is."""
 
@@ -326,18 +328,24 @@ def _spread(key: str, values: dict[str, Value], inside: dict[str, set[str]]) -> 
     leaves: dict[str, Leaf] = {}
     forms: dict[str, dict[str, Leaf]] = {}
     for language, value in values.items():
-        if isinstance(value, dict):
-            for form, inner in value.items():
-                outer, parts = (f"{key}.{form}", inner) if isinstance(inner, dict) else (key, {form: inner})
-                inside.setdefault(outer, set()).update(parts)
-                for part, leaf in parts.items():
-                    name = f"{outer}.{part}"
-                    if leaf is None:
-                        continue
-                    if language in forms.get(name, ()):  # "a.b" beside "b" in "a": reported like any other repetition
-                        yield name, {language: leaf}
-                    forms.setdefault(name, {})[language] = leaf
-        elif value is not None:
-            leaves[language] = value
+        if not isinstance(value, dict):
+            if value is not None:
+                leaves[language] = value
+            continue
+        for form, inner in value.items():
+            if isinstance(inner, dict):
+                inside.setdefault(f"{key}.{form}", set()).update(inner)
+                parts = {f"{form}.{part}": leaf for part, leaf in inner.items()}
+            else:
+                inside.setdefault(key, set()).add(form)
+                parts = {form: inner}
+            for part, leaf in parts.items():
+                if leaf is None:
+                    continue
+                texts = forms.setdefault(part, {})
+                if language in texts:  # "a.b" beside "b" in "a": reported like any other repetition
+                    yield f"{key}.{part}", {language: leaf}
+                texts[language] = leaf
     yield key, leaves
-    yield from forms.items()
+    for part, texts in forms.items():
+        yield f"{key}.{part}", texts
