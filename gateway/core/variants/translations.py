@@ -216,7 +216,9 @@ def _select(document: _RawDocument, form: DocumentForm, variant: Variant) -> Tex
     found = _list_keys(document, listed, form, variant, languages, raise_broken)
     keys = tuple(sorted(found.positions))
     sources = [document.entries[found.positions[key]].values for key in keys]
-    return Texts(languages, keys, Rows(languages, keys, sources, found.owners), _find_plurals(keys, found.forms), source)
+    return Texts(
+        languages, keys, Rows(languages, keys, sources, found.owners), _find_plurals(keys, found.forms), source
+    )
 
 
 def _find_source(document: _RawDocument, known: set[str]) -> str:

@@ -29,7 +29,9 @@ def render_android(texts: Texts, _: Variant) -> Iterator[bytes]:
     Escapes are those of the resource compiler aapt2 ("String resources", formatting and styling). A text with several
     conversions without numbers, which it refuses otherwise, says that it is not to be formatted.
     """
-    entries = [(snake_case(key, JAVA_WORDS), key, value) for key, value in list_entries(texts, next(texts.rows.read_columns()))]
+    entries = [
+        (snake_case(key, JAVA_WORDS), key, value) for key, value in list_entries(texts, next(texts.rows.read_columns()))
+    ]
     refuse_same(((name, key) for name, key, value in entries if not isinstance(value, dict)), "Android")
     refuse_same(((name, key) for name, key, value in entries if isinstance(value, dict)), "Android")
     yield b'<?xml version="1.0" encoding="utf-8"?>\n<resources>\n'
