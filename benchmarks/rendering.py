@@ -1,9 +1,9 @@
 """`python -m benchmarks.rendering`: what each variant of a large document costs. Nothing is asserted.
 
-Each row is rendered in a renderer's process of its own: CPU time is what the process takes for a document, memory is the
-most that it has resident above what it had before the document came. The document itself and the pieces that it sends
-are in that. Then the row is rendered in a thread and by the adapter, beside an event loop that asks every millisecond
-how late it is: that is what a request of somebody else would wait.
+Each row is rendered in a renderer's process of its own. CPU time is what the process takes for the document. Memory is
+the most that it has resident, above what it had before the document came: the document itself is in that, and so are
+the pieces that it sends. Then the row is rendered in a thread and by the adapter, beside an event loop that asks every
+millisecond how late it is: that is what a request of somebody else would wait.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ HEADINGS = (
     "CPU ms",
     "content MiB",
     "peak MiB",
-    "× document",
+    "by document",
     "thread: p99 ms",
     "thread: longest ms",
     "process: p99 ms",
@@ -105,8 +105,7 @@ def measure(content: bytes, form: DocumentForm, variant: Variant) -> Cost:
         write_job(jobs, (form, variant), content)
         _, made = read_outcome(outcomes)
         spent = _cpu_seconds(process.pid) - spent
-        cost = Cost(spent * 1000, len(made) / MIB, (_kib(process.pid, "VmHWM") - before) / 1024)
-    return cost
+        return Cost(spent * 1000, len(made) / MIB, (_kib(process.pid, "VmHWM") - before) / 1024)
 
 
 async def _measure_pauses(content: bytes, form: DocumentForm, variant: Variant) -> list[float]:
