@@ -5,9 +5,10 @@ empty object and a missing language are the same: the value is missing. An entry
 languages is not in the variant. Keys and languages are sorted, whatever the order in the document.
 """
 
+import functools
 import io
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import NoneType
 from typing import Any, TypeAlias
 
@@ -86,6 +87,8 @@ ROWS_AT_ONCE = 100
 PASSES = 6
 """Formats that have a language after the other read them in up to this many groups: decoded, all texts of a document
 take five times its bytes. Reading a group skips the texts of the others, which costs less than decoding them."""
+GROUP_CELLS = 50_000
+"""A group has at least this many values, if there are as many: they take some megabytes."""
 
 
 class Rows(Sequence[tuple[Leaf, ...]]):
@@ -97,7 +100,7 @@ class Rows(Sequence[tuple[Leaf, ...]]):
 
     def __init__(
         self,
-        languages: Sequence[str],
+        languages: tuple[str, ...],
         keys: Sequence[str],
         sources: Sequence[msgspec.Raw],
         owners: Mapping[str, str],
@@ -106,9 +109,7 @@ class Rows(Sequence[tuple[Leaf, ...]]):
         self._keys = keys
         self._sources = sources
         self._owners = owners
-        fields = [(f"f{index}", Value, None) for index in range(len(languages))]
-        rename = {f"f{index}": language for index, language in enumerate(languages)}
-        self._read = msgspec.json.Decoder(msgspec.defstruct("Values", fields, rename=rename)).decode
+        self._read = _make_reader(languages if keys else ())  # in an empty document, languages may be any text
         self._last: tuple[msgspec.Raw | None, Mapping[str, Mapping[str, Leaf]]] = None, {}
 
     def __len__(self) -> int:
@@ -133,7 +134,7 @@ class Rows(Sequence[tuple[Leaf, ...]]):
 
     def read_columns(self) -> Iterator[Sequence[Leaf]]:
         """Yield the values of all keys for each language. Whoever keeps them all has decoded the whole document."""
-        size = -(-len(self._languages) // PASSES) or 1
+        size = max(-(-len(self._languages) // PASSES), GROUP_CELLS // max(len(self), 1), 1)
         for start in range(0, len(self._languages), size):
             languages = self._languages[start : start + size]
             rows = iter(Rows(languages, self._keys, self._sources, self._owners))
@@ -143,6 +144,17 @@ class Rows(Sequence[tuple[Leaf, ...]]):
                     column.write(_encode_leaves(values))
             while columns:
                 yield _decode_leaves(columns.pop(0).getvalue())
+
+
+@functools.lru_cache(maxsize=32)
+def _make_reader(languages: tuple[str, ...]) -> Callable[[msgspec.Raw], msgspec.Struct]:
+    """Return a reader of an entry's values that skips other languages. Making it takes as long as reading 100 entries.
+
+    A language is the name of a field: what LISTED allows needs no escapes in JSON.
+    """
+    fields = [(f"f{index}", Value, None) for index in range(len(languages))]
+    rename = {f"f{index}": language for index, language in enumerate(languages)}
+    return msgspec.json.Decoder(msgspec.defstruct("Values", fields, rename=rename)).decode
 
 
 _encode_leaves = msgspec.json.Encoder().encode_lines
