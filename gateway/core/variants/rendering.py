@@ -25,6 +25,7 @@ RENDERERS: Mapping[DocumentKind, Mapping[str, Callable[[Any, Variant], Iterator[
         "i18next": catalogs.render_i18next,
         "android": apps.render_android,
         "strings": apps.render_strings,
+        "stringsdict": apps.render_stringsdict,
         "xcstrings": apps.render_xcstrings,
         "arb": apps.render_arb,
         "po": catalogs.render_po,

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.model import Variant
-from gateway.core.variants.renderers.catalogs import NO_CELL, batches, encode_cells
+from gateway.core.variants.renderers.catalogs import NO_CELL, NO_CHARACTER, batches, encode_cells
 from gateway.core.variants.renderers.names import DART_WORDS, JAVA_WORDS, camel_case, refuse_same, snake_case
 from gateway.core.variants.renderers.text import INDENT
 from gateway.core.variants.translations import Leaf, Texts, list_entries, list_places, write_leaf
@@ -78,6 +78,53 @@ def render_strings(texts: Texts, _: Variant) -> Iterator[bytes]:
 
 def _escape_apple(text: str) -> str:
     return _APPLE_ESCAPES.sub(lambda match: _APPLE_SHORT.get(match[0]) or f"\\U{ord(match[0]):04x}", text)
+
+
+_PLIST = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0">
+<dict>
+"""
+_CONVERSION = re.compile(r"%(?:\d+\$)?[-+ #0]*\d*(?:\.\d+)?((?:hh?|ll?|[qLztj])?[dDuUxXoOfFeEgGaAi])")
+
+
+def render_stringsdict(texts: Texts, _: Variant) -> Iterator[bytes]:
+    """Render Apple's `Localizable.stringsdict`: the entries with plural forms, beside the rest in `.strings`.
+
+    The number is of the type that the first conversion of the texts has, `%lld` for example, or else `%d`. The standard
+    library's plistlib is not used: it writes a carriage return as a line feed.
+    """
+    yield _PLIST.encode()
+    entries = list_entries(texts, next(texts.rows.read_columns()))
+    yield from batches(_write_plural(key, value) for key, value in entries if isinstance(value, dict))
+    yield b"</dict>\n</plist>\n"
+
+
+def _write_plural(key: str, forms: Mapping[str, Leaf]) -> str:
+    written = {form: write_leaf(text) for form, text in forms.items()}
+    found = next(filter(None, map(_CONVERSION.search, (written.get("other", ""), *written.values()))), None)
+    variable = {
+        "NSStringFormatSpecTypeKey": "NSStringPluralRuleType",
+        "NSStringFormatValueTypeKey": found[1] if found else "d",
+        **written,
+    }
+    return (
+        f"\t<key>{_escape_plist(key)}</key>\n\t<dict>\n"
+        "\t\t<key>NSStringLocalizedFormatKey</key>\n\t\t<string>%#@count@</string>\n"
+        "\t\t<key>count</key>\n\t\t<dict>\n"
+        + "".join(
+            f"\t\t\t<key>{name}</key>\n\t\t\t<string>{_escape_plist(text)}</string>\n"
+            for name, text in variable.items()
+        )
+        + "\t\t</dict>\n\t</dict>\n"
+    )
+
+
+def _escape_plist(text: str) -> str:
+    if NO_CHARACTER.search(text):
+        raise BrokenDocument("$", f"{text[:100]!r} has a character that XML, and so a stringsdict, cannot have")
+    return escape(text, {"\r": "&#13;"})
 
 
 def render_xcstrings(texts: Texts, variant: Variant) -> Iterator[bytes]:

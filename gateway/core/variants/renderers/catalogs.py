@@ -136,7 +136,7 @@ def _escape_java(match: re.Match[str]) -> str:
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
-_NO_CHARACTER = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NO_CHARACTER = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What is no Char of XML 1.0 (2.2)."""
 _NO_TOKEN = re.compile(r"[^A-Za-z0-9._-]")
 _BLANKS = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
@@ -162,7 +162,7 @@ def render_xliff(texts: Texts, _: Variant) -> Iterator[bytes]:
 
 
 def _write_unit(key: str, source: Leaf, target: Leaf) -> str:
-    if _NO_CHARACTER.search(key):
+    if NO_CHARACTER.search(key):
         raise BrokenDocument("$", f"the key {key!r} has a character that XML cannot have")
     id_ = _NO_TOKEN.sub(lambda match: f":{ord(match[0]):x}:", key)
     translated = "" if target is None else f"<target>{_write_segment(target)}</target>"
@@ -174,7 +174,7 @@ def _write_unit(key: str, source: Leaf, target: Leaf) -> str:
 
 def _write_segment(value: Leaf) -> str:
     text = escape(write_leaf(value), {"\r": "&#13;"})
-    return _NO_CHARACTER.sub(lambda match: f'<cp hex="{ord(match[0]):04x}"/>', text)
+    return NO_CHARACTER.sub(lambda match: f'<cp hex="{ord(match[0]):04x}"/>', text)
 
 
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
