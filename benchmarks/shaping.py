@@ -51,8 +51,8 @@ ROWS: dict[str, tuple[str, Sequence[str]]] = {
     "json, flat, all languages": ("", ("shape=flat",)),
     "xml, all languages": ("", ("format=xml",)),
     "xcstrings, all languages": ("", ("format=xcstrings",)),
-    "the same again, from the cache": ("", ("format=xcstrings",)),
-    "the same again, in gzip": ("gzip", ("format=xcstrings",)),
+    "csv, from the cache": ("", ("format=csv",)),
+    "csv, from the cache, in gzip": ("gzip", ("format=csv",)),
     "json, indented, all languages, in br": ("br", ("pretty=true",)),
 }
 """The content coding that the client asks for, and the query of each pull."""
@@ -72,13 +72,20 @@ ROUNDS = 7
 
 
 def main() -> None:
-    """Measure and print the least of all rounds for each figure, as other work on the machine only adds to it."""
+    """Measure and print the least of all rounds for each figure, as other work on the machine only adds to it.
+
+    Of CPU time at once it is the most of all rounds.
+    """
     rounds = [_measure_all() for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)]
     print("| " + " | ".join(HEADINGS) + " |\n|---" + "|---:" * (len(HEADINGS) - 1) + "|")
     for title in ROWS:
         *times, failures, asked = zip(*(one[title] for one in rounds), strict=True)
-        least = " | ".join(f"{min(column):.1f}" for column in times)
-        print(f"| {title} | {least} | {sum(failures):.0f} of {sum(asked):,.0f} |")
+        chosen = (
+            max(column) if "CPU" in heading else min(column)
+            for heading, column in zip(HEADINGS[1:-1], times, strict=True)
+        )
+        figures = " | ".join(f"{figure:.1f}" for figure in chosen)
+        print(f"| {title} | {figures} | {sum(failures):.0f} of {sum(asked):,.0f} |")
 
 
 def _measure_all() -> dict[str, Sequence[float]]:
