@@ -24,7 +24,10 @@ class Busy(msgspec.Struct):
     loop_ms: float = 0.0
     """CPU time of the thread with the event loop: what a request would wait for it on an idle machine."""
     process_ms: float = 0.0
-    """CPU time of all threads: what a request would wait if each of them kept the interpreter to itself."""
+    """CPU time of all threads: what a request would wait if each of them kept the interpreter to itself.
+
+    If the loop is looked at late, threads that compress or hash have had that much longer for it.
+    """
     late_ms: float = 0.0
     """By the clock on the wall, with what other processes take."""
 

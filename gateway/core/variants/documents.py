@@ -18,7 +18,8 @@ from gateway.core.tokens.text import BYTE_ORDER_MARK
 MAXIMUM_DOCUMENT_BYTES = 64 * 1024 * 1024
 """For a document whose fields all have types.
 
-Decoded, it takes five times its bytes, and a hostile one fifteen times.
+A process that renders it takes twice its bytes if its entries have many languages, and up to thirty times if it is
+hostile: the shortest entries that can be, all with plural forms.
 """
 MAXIMUM_LOOSE_BYTES = 8 * 1024 * 1024
 """For a document with parts of any type, where a hostile one takes thirty times its bytes."""
