@@ -392,7 +392,7 @@ class TrustTable(Table, frozen=True, kw_only=True):
     """Exactly what ID tokens have as `iss`; its keys are found by its discovery document."""
     audience: str | Annotated[list[str], Meta(min_length=1)]
     """What ID tokens must have as `aud`, or several of which one is enough, such as the gateway's address."""
-    claims: Annotated[dict[ClaimName, ClaimPatterns], Meta(min_length=1)]
+    claims: dict[ClaimName, ClaimPatterns]
     """What other claims must be: a value, or a list of which one is enough.
 
     `*` stands for any text without a slash, `**` for any text.

@@ -79,6 +79,9 @@ def _template_mistakes(table: TrustTable, path: str) -> Iterator[Mistake]:
 
 def _tenant_mistakes(table: TrustTable, path: str) -> Iterator[Mistake]:
     """Yield a mistake if everybody who has an account at the issuer would be trusted."""
+    if not table.claims:
+        yield Mistake(f"{path}.claims", "name at least one claim: otherwise each job of the issuer is trusted")
+        return
     naming = SHARED_ISSUERS.get(table.issuer)
     if naming is None or any(
         claim in naming and all(names_tenant(claim, value) for value in _values(allowed))
