@@ -49,7 +49,7 @@ class LogFile:
             raise ConfigurationError(f"{self.path}: {reason}") from None
 
     def _open(self) -> io.BufferedReader:
-        return io.BufferedReader(sys.stdin.buffer.raw) if self.path == "-" else Path(self.path).open("rb")  # type: ignore[attr-defined]
+        return open(0, "rb") if self.path == "-" else Path(self.path).open("rb")
 
     @staticmethod
     def _unpack(raw: io.BufferedReader) -> Iterable[bytes]:

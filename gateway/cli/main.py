@@ -109,7 +109,7 @@ POLICY = {
     ),
     "simulate": Listed(
         "gateway.cli.policies.simulate:simulate",
-        "Replay the requests of access logs through the policies of --policies, by the code that decides in production.",
+        "Replay access logs through the policies of --policies, by the code that decides in production.",
     ),
 }
 

@@ -19,11 +19,7 @@ def build_page(report: Report) -> str:
     environment.filters["share"] = lambda number, of: f"{100 * number / of if of else 0:.2f} %"
     template = environment.from_string((Path(__file__).parent / "report.html").read_text(encoding="utf-8"))
     plots = [(one, *(Markup(draw(one)) for draw in (draw_use, draw_peaks, draw_curve))) for one in report.quotas]  # noqa: S704 - drawn here
+    hours = Markup(draw_hours(report.hours))  # noqa: S704 - drawn here
     tokens = list(report.by_token.items())
-    return template.render(
-        report=report,
-        plots=plots,
-        hours=Markup(draw_hours(report.hours)),
-        tokens=tokens[:MOST_TOKENS],
-        more=len(tokens) - MOST_TOKENS,  # noqa: S704
-    )
+    more = len(tokens) - MOST_TOKENS
+    return template.render(report=report, plots=plots, hours=hours, tokens=tokens[:MOST_TOKENS], more=more)

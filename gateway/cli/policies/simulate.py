@@ -3,7 +3,7 @@
 import operator
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -89,7 +89,7 @@ def simulate(
     conditions: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Replay the requests of access logs through the policies of --policies, by the code that decides in production.
+    """Replay access logs through the policies of --policies, by the code that decides in production.
 
     Nothing is asked of a store or a backend. What a policy file cannot change (revoked and expired tokens) stays as the
     log says it. Exit code 1 if a condition of --fail-if holds.
@@ -142,7 +142,7 @@ class _Source:
     def __exit__(self, *_: object) -> None:
         self._bar.__exit__(None, None, None)
 
-    def requests(self) -> list[Iterator[LoggedRequest]]:
+    def requests(self) -> list[Iterable[LoggedRequest]]:
         return [self._requests(one) for one in self._logs]
 
     def _requests(self, log: LogFile) -> Iterator[LoggedRequest]:
@@ -203,7 +203,8 @@ def tell(report: Report, most: int = 10) -> Iterator[str]:
         ],
     )
     yield ""
-    yield f"Newly refused: {total.newly_refused:,} requests of {report.tokens_newly_refused:,} tokens. Newly passing: {total.newly_passing:,}."
+    newly = f"{total.newly_refused:,} requests of {report.tokens_newly_refused:,} tokens"
+    yield f"Newly refused: {newly}. Newly passing: {total.newly_passing:,}."
     for title, groups in (("plan", report.plans), ("rule", report.rules)):
         if len(groups) > 1:
             yield ""
@@ -277,11 +278,11 @@ def _share(count: int, of: int) -> str:
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Yield the lines of a table; numbers stand to the right."""
+    """Yield the lines of a table; numbers are to the right."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     for row in [head, *rows]:
-        cells = [
-            cell.rjust(width) if cell[:1].isdigit() or row is head and index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
+        yield "  ".join(_cell(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _cell(text: str, width: int) -> str:
+    return text.rjust(width) if text[:1].isdigit() else text.ljust(width)
