@@ -95,9 +95,8 @@ def main() -> None:
         done = subprocess.Popen([*command, "--policies", name, "--html", str(folder / "report.html")])
         _, status, used = os.wait4(done.pid, 0)
         took = time.perf_counter() - began
-        print(
-            f"{given.requests:,} requests of {given.tokens:,} tokens: {took:.1f} s, of the processor {used.ru_utime + used.ru_stime:.1f} s"
-        )
+        told = f"{given.requests:,} requests of {given.tokens:,} tokens"
+        print(f"{told}: {took:.1f} s, of the processor {used.ru_utime + used.ru_stime:.1f} s")
         print(f"memory at most {used.ru_maxrss / 1024:.0f} MB; exit code {os.waitstatus_to_exitcode(status)}")
 
 

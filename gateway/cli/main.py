@@ -105,7 +105,8 @@ POLICY = {
         "Print the JSON Schema of policy files, for editors; or that of a kind of document, for backends.",
     ),
     "versions": Listed(
-        "gateway.cli.policies.files:versions", "Show which versions of each policy are served, and by whom."
+        "gateway.cli.policies.files:versions",
+        "Show which versions of each policy are served, and by whom. Exit code 1 if a policy has more than one.",
     ),
     "simulate": Listed(
         "gateway.cli.policies.simulate:simulate",

@@ -100,7 +100,7 @@ def simulate(
     tally = Tally(Replay(candidate, plan, _read_scopes(tokens) if tokens else None))
     with source:
         for request in ordering.sort(source.requests()):
-            tally.feed(request)
+            tally.replay(request)
     if source.lines and source.unread > MOST_UNREAD * source.lines:
         raise ConfigurationError(
             f"{logs[0]}: {source.first_mistake}; is the form of the log {form}? See --form and --map"
@@ -183,7 +183,7 @@ def _read_scopes(path: str) -> dict[str, list[str]]:
     return found
 
 
-def tell(report: Report, most: int = 10) -> Iterator[str]:
+def tell(report: Report) -> Iterator[str]:
     """Yield the lines that people read."""
     total = report.total
     yield f"{total.requests:,} requests of {report.tokens:,} tokens, {report.begins} to {report.ends}"
@@ -192,40 +192,40 @@ def tell(report: Report, most: int = 10) -> Iterator[str]:
     if report.late:
         yield f"{report.late:,} records came too late to be put in order"
     yield ""
-    yield from _table(
-        ("", "in the log", "with these policies"),
-        [
-            (
-                "refused",
-                *(f"{one:,} ({_share(one, total.requests)})" for one in (total.refused_now, total.refused_then)),
-            ),
-            *((name, f"{one.refused_now:,}", f"{one.refused_then:,}") for name, one in report.reasons.items()),
-        ],
-    )
+    shares = [f"{one:,} ({_share(one, total.requests)})" for one in (total.refused_now, total.refused_then)]
+    reasons = [(name, f"{one.refused_now:,}", f"{one.refused_then:,}") for name, one in report.reasons.items()]
+    yield from _table(("", "in the log", "with these policies"), [("refused", *shares), *reasons])
     yield ""
     newly = f"{total.newly_refused:,} requests of {report.tokens_newly_refused:,} tokens"
     yield f"Newly refused: {newly}. Newly passing: {total.newly_passing:,}."
     for title, groups in (("plan", report.plans), ("rule", report.rules)):
         if len(groups) > 1:
             yield ""
-            yield from _table(
-                (title, "requests", "refused in the log", "refused then", "newly refused"), _groups(groups)
-            )
+            yield from _table((title, *GROUP_COLUMNS), _groups(groups))
     if report.quotas:
         yield ""
-        yield from _table(
-            (
-                "quota",
-                "limit",
-                "refuses",
-                "of holders",
-                "smallest limit: none",
-                "0.1 % of requests",
-                "1 %",
-                "1 % of holders",
-            ),
-            [_quota_row(one) for one in report.quotas],
-        )
+        yield from _table(QUOTA_COLUMNS, [_quota_row(one) for one in report.quotas])
+    yield from _tell_tokens(report)
+
+
+GROUP_COLUMNS = ("requests", "refused in the log", "refused then", "newly refused")
+QUOTA_COLUMNS = (
+    "quota",
+    "limit",
+    "refuses",
+    "of holders",
+    "smallest limit: none",
+    "0.1 % of requests",
+    "1 %",
+    "1 % of holders",
+)
+TOKEN_COLUMNS = ("token", "name", "plan", "requests", "newly refused", "newly passing", "first refused")
+MOST_TOKENS, MOST_FIRST = 10, 3
+"""Tokens and requests that are told on a terminal."""
+
+
+def _tell_tokens(report: Report) -> Iterator[str]:
+    """Yield the tokens whose verdicts change, and the first requests that are newly refused."""
     if report.by_token:
         yield ""
         rows = [
@@ -238,17 +238,15 @@ def tell(report: Report, most: int = 10) -> Iterator[str]:
                 f"{one.newly_passing:,}",
                 one.first,
             )
-            for name, one in list(report.by_token.items())[:most]
+            for name, one in list(report.by_token.items())[:MOST_TOKENS]
         ]
-        yield from _table(
-            ("token", "name", "plan", "requests", "newly refused", "newly passing", "first refused"), rows
-        )
-        if len(report.by_token) > most:
-            yield f"and {len(report.by_token) - most:,} more: see --json or --html"
+        yield from _table(TOKEN_COLUMNS, rows)
+        if len(report.by_token) > MOST_TOKENS:
+            yield f"and {len(report.by_token) - MOST_TOKENS:,} more: see --json or --html"
     if report.newly_refused:
         yield ""
         yield "The first that would be refused:"
-        for one in report.newly_refused[:3]:
+        for one in report.newly_refused[:MOST_FIRST]:
             yield f"  {one.time}  {one.request}  {one.name or one.token}: {one.then}"
 
 

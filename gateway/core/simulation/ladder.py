@@ -68,11 +68,11 @@ class Ladder:
         self._flight_peaks: dict[str, int] = {}
         self.requests = 0
 
-    def feed(self, holder: str, cost: int, now: int, ends_at: int) -> float:
+    def measure(self, holder: str, cost: int, now: int, ends_at: int) -> float:
         """Count a request; return the share of the quota's own capacity that the holder has asked for by now."""
         self.requests += 1
         if self.quota.is_concurrency:
-            return self._feed_flight(holder, now, ends_at) / max(1, self.quota.capacity)
+            return self._measure_flight(holder, now, ends_at) / max(1, self.quota.capacity)
         demand = self._demands.get(holder)
         if demand is None:
             new = new_state(self.quota.algorithm)
@@ -102,7 +102,7 @@ class Ladder:
             rung.holders += 1
         return state
 
-    def _feed_flight(self, holder: str, now: int, ends_at: int) -> int:
+    def _measure_flight(self, holder: str, now: int, ends_at: int) -> int:
         flights = self._flights.get(holder)
         if flights is None:
             flights = self._flights[holder] = [_InFlight() for _ in range(len(self.rungs) + 1)]

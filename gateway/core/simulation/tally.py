@@ -34,7 +34,7 @@ class Counts(msgspec.Struct):
     newly_refused: int = 0
     newly_passing: int = 0
 
-    def add(self, count: int, is_refused_now: bool, is_refused_then: bool) -> None:
+    def grow(self, count: int, is_refused_now: bool, is_refused_then: bool) -> None:
         self.requests += count
         self.refused_now += count * is_refused_now
         self.refused_then += count * is_refused_then
@@ -141,7 +141,7 @@ class _Quota:
         self.width = FIRST_BIN
         self.bins: dict[int, list[float]] = {}
 
-    def add(self, at: int, share: float, is_refused: bool, holder: str) -> None:
+    def show_use(self, at: int, share: float, is_refused: bool, holder: str) -> None:
         if is_refused:
             self.refused += 1
             self.holders.add(holder)
@@ -182,7 +182,7 @@ class Tally:
         self._hours: dict[int, list[int]] = {}
         self._examples: dict[bool, list[Example]] = {True: [], False: []}
 
-    def feed(self, request: LoggedRequest) -> Verdict:
+    def replay(self, request: LoggedRequest) -> Verdict:
         """Decide the next request, and count it."""
         verdict, ask = self._replay.decide(request)
         at = request.decided
@@ -235,8 +235,8 @@ class Tally:
                 entry = self._quotas[key] = _Quota(quota)
             if request.plan not in entry.plans:
                 entry.plans.add(request.plan)
-            share = entry.ladder.feed(holder, ask.cost, request.decided, ask.ends_at)
-            entry.add(request.decided, share, quota in full, holder)
+            share = entry.ladder.measure(holder, ask.cost, request.decided, ask.ends_at)
+            entry.show_use(request.decided, share, quota in full, holder)
 
     def report(self, unread: int = 0, late: int = 0) -> Report:
         """Return what was found by now."""
@@ -245,7 +245,7 @@ class Tally:
         for (plan, rule, token, now, then), count in self._kinds.items():
             of_token = [_of(by_token, token, Counts)] if token else []
             for one in (total, _of(plans, plan, Counts), _of(rules, rule, Counts), *of_token):
-                one.add(count, now, then)
+                one.grow(count, now, then)
         for token, changed in self._tokens.items():
             for name in Counts.__struct_fields__:
                 setattr(changed, name, getattr(by_token[token], name))
