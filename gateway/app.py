@@ -50,13 +50,22 @@ from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.fetch import ContentStore, UpstreamFetcher
 from gateway.pipeline.recognition import Recognition
 from gateway.pipeline.variants import VariantBuilder
+from gateway.server.arrival import Arrivals
 from gateway.server.forward_auth import ForwardAuth
 from gateway.server.listener import Capacity, Proxy, PublicListener
+from gateway.server.listener_tls import TlsFiles, open_tls
 from gateway.server.own_endpoints import build_operations
 from gateway.server.requests import RequestAcceptor
 from gateway.server.token_exchange import TokenExchangeEndpoint
 from gateway.server.whoami import Whoami
-from gateway.settings import Settings, parse_own_addresses, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.settings import (
+    Settings,
+    parse_own_addresses,
+    parse_proxy_protocol,
+    parse_trusted_proxies,
+    parse_upstreams,
+    read_settings,
+)
 
 EXPORT_TIMEOUT_SECONDS = 5.0
 """The timeout for whole exports to and from Redis: megabytes may take longer, and must not open a circuit."""
@@ -291,4 +300,6 @@ def build_listener(gateway: Gateway, settings: Settings) -> PublicListener:
     recognition = None
     if mode != "off":
         recognition = gateway.build_recognition(new_id, capacity.may_take, verifies=mode == "verify")
-    return PublicListener(proxy, forward_auth, operations, gateway.own, capacity, recognition)
+    files = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    arrivals = Arrivals(open_tls(files), parse_proxy_protocol(settings))
+    return PublicListener(proxy, forward_auth, operations, gateway.own, capacity, recognition, arrivals)
