@@ -63,7 +63,7 @@ def differences(*changes: tuple[str, str]) -> list[str]:
             '["a.example", "b.example"]',
             "api: hosts: api.example.com becomes a.example, b.example",
         ),
-        ('implies = ["read"]', "", "api: scope read: granted by read, write, becomes granted by read"),
+        (', implies = ["read"]', "", "api: scope read: granted by read, write, becomes granted by read"),
         ('scopes = ["read"]\n\n[plans.pro]', 'scopes = ["write"]\n\n[plans.pro]', "api: plan free: now covers write"),
         ("[plans.pro]", "[plans.team]", "api: plan pro: is gone: its tokens are refused with 403 (insufficient_plan)"),
         (
