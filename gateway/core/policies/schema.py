@@ -34,7 +34,7 @@ from gateway.core.policies.grammar import (
 from gateway.core.policies.model import Operation
 from gateway.core.quotas.algorithms import AlgorithmName
 from gateway.core.quotas.model import MAXIMUM_NUMBER, Partition
-from gateway.core.variants.model import DocumentKind, Setting
+from gateway.core.variants.model import DocumentKind, NameStyle, Setting
 
 MemberName = Annotated[
     str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}" + END, description="Up to 64 letters, digits and underscores")
@@ -264,6 +264,17 @@ class OptionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """For pages and clients that show the options."""
 
 
+class CodeTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The names in design tokens that are source code, in the formats `swift` and `kotlin`."""
+
+    constants: NameStyle = "camel"
+    """The constants: `colorTextLink`, `ColorTextLink` or `color_text_link`."""
+    type: Annotated[str, Meta(pattern=r"^(?!(?:Any|Protocol|Self|Type)$)[A-Z][A-Za-z0-9_]{0,63}" + END)] = "Tokens"
+    """The enumeration of Swift and the object of Kotlin that the constants are in."""
+    package: Annotated[str, Meta(pattern=r"^[a-z][A-Za-z0-9_]*(\.[a-z][A-Za-z0-9_]*)*" + END)] = "tokens"
+    """The package of Kotlin."""
+
+
 class VariantsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The backend gives one canonical JSON document, and the gateway makes every requested variant of it."""
 
@@ -277,6 +288,8 @@ class VariantsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Our name of a field of the document, or of its entries, to the backend's: `entries = "data.nodes"`."""
     types: dict[str, str] = {}
     """The backend's name of a type of design tokens to the Community Group's: `spacing = "dimension"`."""
+    code: CodeTable | None = None
+    """The names in source code that is made of design tokens; absent: the object `Tokens` in the package `tokens`."""
     options: dict[OptionName, list[str] | OptionTable] = {}
     """The options that clients can choose; a list is short for the values. Absent ones have their defaults."""
 
