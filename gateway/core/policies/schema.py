@@ -60,6 +60,8 @@ class ManagementTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The code of a refusal to its answer; absent: as in `[errors]`, by its status."""
 
 
+MAXIMUM_TEST_REQUESTS = 10_000
+"""How often a test may make its request: each load of the file makes all of them."""
 MAXIMUM_CONCURRENT = 10_000
 """Each request in flight is an entry in Redis, of a tenth of a kilobyte."""
 
@@ -369,20 +371,46 @@ class RuleTable(Table, frozen=True, kw_only=True):
     """The parameter of the path that names the token to show, change or revoke."""
 
 
+class TestOwnerTable(Table, frozen=True, kw_only=True):
+    """The owner of a tested token, as `gateway owner set` would have told of it."""
+
+    __test__ = False
+
+    status: Literal["active", "blocked"] = "active"
+    plan: str = ""
+    scopes: list[ScopeName] | None = None
+    """The owner's scopes in the project of the request; absent: every scope of the policy."""
+
+
 class TestTable(Table, frozen=True, kw_only=True):
-    """A request and the status that the policy gives it, checked whenever the file is loaded."""
+    """A request and the status that the policies give it, checked whenever the file is loaded."""
 
     __test__ = False  # pytest: this is no test class
 
     request: str
+    """The method and the target, such as "GET /api/v1/projects/5/export?lang=de"."""
     expect: Status
+    """The status of the last answer; 200 if the request is passed on."""
+    host: str | None = None
+    """Then the rules of all files count, as for a client of this host; absent: the policy's own rules."""
     plan: str | None = None
+    """The plan of the token; absent: the policy's first."""
     scopes: list[ScopeName] | None = None
     """The scopes of the token; absent: every scope of the policy."""
     project: str | None = None
     """The project of the token; absent: the one that the path names."""
     token: bool = True
     """Whether the request presents a token at all."""
+    requests: Annotated[int, Meta(ge=1, le=MAXIMUM_TEST_REQUESTS)] = 1
+    """How often it is made, one after the other, all at one moment."""
+    after: str | None = None
+    """A duration, such as "60s": that much later it is made once more, and `expect` is the status of that."""
+    outcome: Literal["miss", "hit", "not_modified", "error"] | None = None
+    """How requests that pass are answered, for costs that depend on it; absent: they cost the most."""
+    owner: TestOwnerTable | None = None
+    """The owner of the token; absent: it has none."""
+    parent_scopes: list[ScopeName] | None = None
+    """Then it is a child, of a token with these scopes."""
 
 
 ClaimName = Annotated[str, Meta(min_length=1, max_length=128)]
