@@ -31,6 +31,8 @@ from gateway.settings import (
     PREFIX,
     Settings,
     describe_store,
+    parse_alerts,
+    parse_leak_keys,
     parse_own_addresses,
     parse_sign_in,
     parse_trusted_proxies,
@@ -152,6 +154,8 @@ def check_settings(settings: Settings) -> PolicySet:
         FailedCredentials(settings.failed_credentials)
     parse_trusted_proxies(settings)
     parse_sign_in(settings.sign_in)
+    parse_alerts(settings)
+    parse_leak_keys(settings)
     upstreams = parse_upstreams(settings.upstreams)
     if settings.assertion_key:
         SigningKeys(settings.assertion_key)

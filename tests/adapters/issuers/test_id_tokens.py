@@ -18,7 +18,7 @@ from jwt.warnings import InsecureKeyLengthWarning
 
 from gateway.adapters.issuers.documents import MAXIMUM_BYTES, fetch_document
 from gateway.adapters.issuers.id_tokens import IdTokens
-from gateway.adapters.issuers.key_sets import DISCOVERY, KeySets
+from gateway.adapters.issuers.key_sets import DISCOVERY, KeySets, read_issuer
 from gateway.adapters.upstream.pool import HttpUpstreams
 from gateway.core.errors import IssuerUnavailable
 from gateway.core.trust.checking import ClaimMistake
@@ -35,7 +35,7 @@ async def upstreams() -> AsyncIterator[HttpUpstreams]:
 
 @pytest.fixture
 def id_tokens(upstreams: HttpUpstreams) -> IdTokens:
-    return IdTokens(KeySets(partial(fetch_document, upstreams), time.monotonic))
+    return IdTokens(KeySets(partial(read_issuer, partial(fetch_document, upstreams)), time.monotonic))
 
 
 def encode(part: Any) -> str:
