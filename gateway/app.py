@@ -15,16 +15,16 @@ from pathlib import Path
 
 from litestar import Litestar
 
-from gateway.adapters.alerts import Webhook
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
-from gateway.adapters.issuers.documents import fetch_document
-from gateway.adapters.issuers.id_tokens import IdTokens
-from gateway.adapters.issuers.key_sets import KeySets, read_issuer, read_leak_keys
-from gateway.adapters.issuers.leak_signatures import LeakSignatures
 from gateway.adapters.logs.access_log import FileAccessLog
 from gateway.adapters.logs.error_log import mask_logs
 from gateway.adapters.logs.hangups import HANGUPS
+from gateway.adapters.outside.documents import fetch_document
+from gateway.adapters.outside.id_tokens import IdTokens
+from gateway.adapters.outside.key_sets import KeySets, read_issuer, read_leak_keys
+from gateway.adapters.outside.leak_signatures import LeakSignatures
+from gateway.adapters.outside.webhook import Webhook
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.policy_versions import RedisVersions
 from gateway.adapters.ports import Closeable, Upstreams
@@ -55,9 +55,11 @@ from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.fetch import ContentStore, UpstreamFetcher
 from gateway.pipeline.recognition import Recognition
 from gateway.pipeline.variants import VariantBuilder
+from gateway.server.arrival import Arrivals
 from gateway.server.forward_auth import ForwardAuth
 from gateway.server.leak_reports import LeakReportEndpoint
 from gateway.server.listener import Capacity, Proxy, PublicListener
+from gateway.server.listener_tls import TlsFiles, open_tls
 from gateway.server.own_endpoints import build_operations
 from gateway.server.requests import RequestAcceptor
 from gateway.server.token_exchange import TokenExchangeEndpoint
@@ -67,6 +69,7 @@ from gateway.settings import (
     parse_alerts,
     parse_leak_keys,
     parse_own_addresses,
+    parse_proxy_protocol,
     parse_trusted_proxies,
     parse_upstreams,
     read_settings,
@@ -323,4 +326,6 @@ def build_listener(gateway: Gateway, settings: Settings) -> PublicListener:
     recognition = None
     if mode != "off":
         recognition = gateway.build_recognition(new_id, capacity.may_take, verifies=mode == "verify")
-    return PublicListener(proxy, forward_auth, operations, gateway.own, capacity, recognition)
+    files = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    arrivals = Arrivals(open_tls(files), parse_proxy_protocol(settings))
+    return PublicListener(proxy, forward_auth, operations, gateway.own, capacity, recognition, arrivals)

@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sender(Protocol):
-    """Sends alerts: adapters/alerts.py."""
+    """Sends alerts: adapters/outside/webhook.py."""
 
     def send_alert(self, alert: Alert) -> None:
         """Queue an alert; never block and never raise."""

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class Verifier(Protocol):
-    """Verifies ID tokens: adapters/issuers/id_tokens.py."""
+    """Verifies ID tokens: adapters/outside/id_tokens.py."""
 
     async def verify(self, text: str, issuers: Collection[str]) -> IdToken | ClaimMistake:
         """Return the ID token if one of `issuers` has signed it, else what is wrong. Raise IssuerUnavailable."""

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class SignatureCheck(Protocol):
-    """Verifies the signatures of reports: adapters/issuers/leak_signatures.py."""
+    """Verifies the signatures of reports: adapters/outside/leak_signatures.py."""
 
     async def is_signed(self, content: bytes, identifier: str, signature: str) -> bool:
         """Return whether the key of this identifier has signed the content. Raise IssuerUnavailable."""

@@ -12,7 +12,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from gateway.adapters.issuers.documents import address_of
+from gateway.adapters.outside.documents import address_of
 from gateway.adapters.ports import Upstreams
 from gateway.adapters.streams import close_unread
 from gateway.core.alerts import Alert, sign

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters.issuers.key_sets import (
+from gateway.adapters.outside.key_sets import (
     DISCOVERY,
     FRESH_SECONDS,
     MAXIMUM_KEYS,

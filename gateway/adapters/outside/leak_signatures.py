@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, Ellip
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from gateway.adapters.issuers.key_sets import KeySets
+from gateway.adapters.outside.key_sets import KeySets
 
 
 class LeakSignatures:

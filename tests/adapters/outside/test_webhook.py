@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.adapters.alerts import DELAYS_SECONDS, DROPPED, FAILED, MAXIMUM_WAITING, SENT, Webhook
+from gateway.adapters.outside.webhook import DELAYS_SECONDS, DROPPED, FAILED, MAXIMUM_WAITING, SENT, Webhook
 from gateway.core.alerts import Alert, AlertData, AlertType, parse_secret, sign
 from gateway.core.errors import UpstreamTimeout
 from gateway.core.http.messages import Field, Response, ResponseHead, field_value

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 from jwt.warnings import InsecureKeyLengthWarning
 
-from gateway.adapters.issuers.documents import MAXIMUM_BYTES, fetch_document
-from gateway.adapters.issuers.id_tokens import IdTokens
-from gateway.adapters.issuers.key_sets import DISCOVERY, KeySets, read_issuer
+from gateway.adapters.outside.documents import MAXIMUM_BYTES, fetch_document
+from gateway.adapters.outside.id_tokens import IdTokens
+from gateway.adapters.outside.key_sets import DISCOVERY, KeySets, read_issuer
 from gateway.adapters.upstream.pool import HttpUpstreams
 from gateway.core.errors import IssuerUnavailable
 from gateway.core.trust.checking import ClaimMistake
