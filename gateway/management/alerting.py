@@ -98,6 +98,8 @@ class Alerting:
         self._mistakes = mistakes
         self._clock = clock
         self._notes: list[_Note] = []
+        self._window: tuple[int, int] | None = None
+        """The seconds of the history that this process has taken and not read yet."""
         self._noted: dict[str, float] = {}
         """The tokens that were noted, until when they are not noted again."""
 
@@ -132,22 +134,29 @@ class Alerting:
                 await self.look()
             except StoreUnavailable as error:
                 logger.warning("alerts: %s; the next look is in %d s", error, LOOK_SECONDS)
+            except Exception:  # the next look may be better, and nobody else would tell
+                logger.exception("alerts: internal error; the next look is in %d s", LOOK_SECONDS)
             await wait(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Send alerts of what has happened since the last look. Raise StoreUnavailable; notes stay then."""
+        """Send alerts of what has happened since the last look. Raise StoreUnavailable; what is left stays then."""
         now = int(self._clock())
         if mistakes := self._mistakes():
             await self._send(tell_reload(mistakes, now, self._mask))
         while self._notes:
-            await self._look_at(self._notes[-1], now)
-            self._notes.pop()
-        window = await self._marks.take_window(await self._management.now() - LATE_SECONDS, LOOK_SECONDS)
-        if window is not None:
-            query = AuditQuery(action=Action.REVOKE, since=window[0], until=window[1])
+            note = self._notes[0]  # requests append others meanwhile
+            await self._look_at(note, now)
+            self._notes.remove(note)
+        if self._window is None:
+            store_now = await self._management.now()
+            self._window = await self._marks.take_window(store_now - LATE_SECONDS, LOOK_SECONDS)
+        if self._window is not None:
+            since, until = self._window
+            query = AuditQuery(action=Action.REVOKE, since=since, until=until)
             entries = await self._management.search_audit(query, MAXIMUM_ENTRIES)
             for alert in tell_revocations([one for one in entries if one.outcome == DONE], now, self._mask):
                 await self._send(alert)
+            self._window = None
 
     async def _look_at(self, note: _Note, now: int) -> None:
         if not note.client:

@@ -1,1 +1,1 @@
-"""What speaks to parties that are neither clients nor backends: issuers of ID tokens, GitHub, the operators' webhook."""
+"""What speaks to others than clients and backends: issuers of ID tokens, GitHub, the operators' webhook."""

@@ -64,7 +64,12 @@ class Webhook:
     async def deliver_alerts(self) -> None:
         """Send what is queued, until cancelled."""
         while True:
-            await self._deliver(await self._waiting.get())
+            alert = await self._waiting.get()
+            try:
+                await self._deliver(alert)
+            except Exception:  # the others still have to be sent
+                self._counts[FAILED] += 1
+                logger.exception("alerts: internal error; %s %s is not sent", alert.type, alert.id)
 
     async def _deliver(self, alert: Alert) -> None:
         why = ""
