@@ -134,6 +134,13 @@ def test_a_job_gets_a_token_for_its_id_token(
     assert "POST /-/token-exchange" == gateway.records_of(identity["id"])[0]["rule"]
 
 
+def test_a_job_is_named_on_one_line(gateway: SharedGateway, issuer: Issuer) -> None:
+    """A workflow may be called what its author likes; a name of a token is short, and has no line breaks."""
+    token = granted(exchange(gateway, issuer.sign(workflow="a\nb" + "x" * 300)))
+    name = ask(gateway.port, "GET", "/-/whoami", token=token).json()["name"]
+    assert (255, "acme/website a bx") == (len(name), name[:17])
+
+
 def test_tokens_of_one_repository_share_their_quotas(gateway: SharedGateway, issuer: Issuer) -> None:
     """Ten jobs of it have five requests a minute together; another repository has its own."""
     tokens = [granted(exchange(gateway, issuer.sign(run_number=str(number)))) for number in range(6)]

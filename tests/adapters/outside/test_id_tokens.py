@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import time
+import warnings
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -14,7 +15,6 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
-from jwt.warnings import InsecureKeyLengthWarning
 
 from gateway.adapters.outside.documents import MAXIMUM_BYTES, fetch_document
 from gateway.adapters.outside.id_tokens import IdTokens
@@ -105,7 +105,8 @@ async def test_published_keys_that_verify_nothing_are_not_used(id_tokens: IdToke
         broken = {"kty": "RSA", "kid": "broken", "n": "AQAB", "e": "!"}
         issuer.publish_keys(publish(short, "RS256", "short"), secret, encrypting, broken)
         key = issuer.keys["first"][0]
-        with pytest.warns(InsecureKeyLengthWarning):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer versions of PyJWT warn of short keys
             weak = jwt.encode(issuer.claims(), short, "RS256", headers={"kid": "short"})
         texts = {
             "short": weak,
