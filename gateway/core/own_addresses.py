@@ -11,6 +11,8 @@ WHOAMI = "whoami"
 KEYS = "jwks.json"
 TOKEN_EXCHANGE = "token-exchange"
 LEAKS = "leaks/github"
+TAKING = frozenset({TOKEN_EXCHANGE, LEAKS})
+"""Addresses that take content, from anybody: a full worker refuses them like any request."""
 AUTHORIZE = "authorize"
 """Everything below this address is the gateway's: a mistaken question must not get a backend's answer."""
 

@@ -15,6 +15,9 @@ from gateway.server.requests import RequestAcceptor
 
 IDENTIFIER, SIGNATURE = b"github-public-key-identifier", b"github-public-key-signature"
 RETRY_SECONDS = 10
+MAXIMUM_CALLS = 8
+"""Calls in progress of one worker: GitHub sends few, and each may be a megabyte that nobody has verified yet."""
+UNSIGNED = "The content has no valid signature of GitHub."
 
 logger = logging.getLogger(__name__)
 
@@ -26,26 +29,40 @@ class LeakReportEndpoint:
         self._signatures = signatures
         self._reports = reports
         self._acceptor = acceptor
+        self._calls = 0
+        """Calls in progress."""
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Take one call."""
         request = self._acceptor.accept(read_scope(scope))
-        content = await read_content(receive, MAXIMUM_CONTENT_BYTES)
-        if request.fault is not None:
-            response = _refuse(request, 400, "The request is malformed.")
-        elif content is None:
-            response = _refuse(request, 413, f"The content has more than {MAXIMUM_CONTENT_BYTES} bytes.")
-        else:
-            response = await self._answer(request, content)
+        if self._calls >= MAXIMUM_CALLS:
+            await reply(_refuse(request, 503, "Too many leak reports at once; retry later.", RETRY_SECONDS), send)
+            return
+        self._calls += 1
+        try:
+            response = await self._read(request, receive)
+        finally:
+            self._calls -= 1
         await reply(response, send)
 
-    async def _answer(self, request: RequestHead, content: bytes) -> Response:
-        identifier, signature = (field_value(request.fields, name) or b"" for name in (IDENTIFIER, SIGNATURE))
+    async def _read(self, request: RequestHead, receive: Receive) -> Response:
+        signer, signature = (
+            (field_value(request.fields, name) or b"").decode("latin-1") for name in (IDENTIFIER, SIGNATURE)
+        )
+        if request.fault is not None:
+            return _refuse(request, 400, "The request is malformed.")
+        if not signer or not signature:
+            return _refuse(request, 401, UNSIGNED)
+        content = await read_content(receive, MAXIMUM_CONTENT_BYTES)
+        if content is None:
+            return _refuse(request, 413, f"The content has more than {MAXIMUM_CONTENT_BYTES} bytes.")
+        return await self._answer(request, content, signer, signature)
+
+    async def _answer(self, request: RequestHead, content: bytes, signer: str, signature: str) -> Response:
         try:
-            signer, signed = identifier.decode("latin-1"), signature.decode("latin-1")
-            if not signer or not await self._signatures.is_signed(content, signer, signed):
+            if not await self._signatures.is_signed(content, signer, signature):
                 logger.warning("leak report %s: no valid signature, from %s", request.id, request.client)
-                return _refuse(request, 401, "The content has no valid signature of GitHub.")
+                return _refuse(request, 401, UNSIGNED)
             feedback = await self._reports.take_reports(parse_reports(content))
         except IssuerUnavailable as error:
             logger.warning("leak report %s: GitHub's keys are not known: %s", request.id, error)

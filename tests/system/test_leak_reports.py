@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -281,3 +282,21 @@ def test_a_token_that_ends_soon_is_told_when_it_is_used(
         assert 200 == ask(gateway.port, "GET", EXPORT, token=token["token"]).status
     data = receiver.wait_for("token.expiring")
     assert (long["id"], "CI", "website") == (data["token"], data["name"], data["project"])
+
+
+def test_unverified_content_is_bounded(serve: Serve, redis_url: str, issuer: Issuer, github: Github) -> None:
+    """Who names no key is not read at all; of those who do, eight at a time, and a megabyte of each."""
+    gateway = serve(redis_url, environment={"GATEWAY_LEAK_KEYS_URL": issuer.url + KEYS})
+    assert 401 == ask(gateway.port, "POST", ADDRESS, content=b"[]").status
+    assert 413 == send(gateway, b" " * (1024 * 1024 + 1), "first", "AAAA").status
+    head = (
+        f"POST {ADDRESS} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n"
+        "Github-Public-Key-Identifier: first\r\nGithub-Public-Key-Signature: AAAA\r\n\r\n["
+    )
+    waiting = [socket.create_connection(("127.0.0.1", gateway.port), 30) for _ in range(8)]
+    for connection in waiting:
+        connection.sendall(head.encode())
+    wait_until(lambda: send(gateway, b"[]", "first", "AAAA").status == 503, "there is no room for a ninth")
+    for connection in waiting:
+        connection.close()
+    wait_until(lambda: github.report(gateway, "x").status == 200, "there is room again")
