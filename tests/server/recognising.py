@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 from gateway.app import Gateway, build_listener
 from gateway.core.http.messages import Field, Inform, Response, ResponseHead
 from gateway.core.policies.model import Upstream
+from gateway.core.recognition.lesson import Lesson
 from gateway.core.tokens.audit import Actor
 from gateway.core.tokens.changes import TokenRequest
 from gateway.core.usage import RECOGNITION
@@ -90,6 +91,7 @@ class Backend:
         fields: Sequence[Field],
         content: Any,
         inform: Inform | None = None,
+        lesson: Lesson | None = None,
     ) -> Response:
         self.asked += 1
         sent = b'{"target": "%b", "version": %d, "more": "%b"}' % (target.encode(), self.version, b"x" * 1500)

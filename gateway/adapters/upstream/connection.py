@@ -92,6 +92,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._reader = ResponseReader()
         self._inform: Inform | None = None
+        self._take: Callable[[bytes], bool] | None = None
+        """Is given the first bytes of an answer instead of the reader: see `begin`."""
+        self._is_resumed = False
+        self._piece = b""
+        """The first bytes of the response, if no others have come and its head was not taken yet."""
         self._is_busy = False
         """True from `send` until `ended` is called."""
         self._error: Exception | None = None
@@ -110,9 +115,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     async def send(self, request: OutgoingRequest) -> Response:
         """Send a request and return its response. Raise UpstreamTimeout, UpstreamBroken or what its content raises."""
-        reader = self._reader
-        reader.expect(request.method, request.expected)
-        self._inform = request.inform
+        self.begin(request)
+        return await self.resume(request)
+
+    def begin(self, request: OutgoingRequest, take: Callable[[bytes], bool] | None = None) -> None:
+        """Send the head of a request, which `resume` goes on with.
+
+        Until then, and if it has no content, `take` may be given what comes: see ports.Passages.
+        """
+        self._reader.expect(request.method, request.expected)
+        self._take = take
+        self._is_resumed = False
         self._is_busy = True
         self._unsent_bytes = 0
         self._progressed_at = self._clock.time()
@@ -126,6 +139,15 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.is_reusable:  # lost just before
             self._error = UpstreamDropped("the connection to the backend ended as the request left")
         self._transport.write(request.head)
+
+    async def resume(self, request: OutgoingRequest) -> Response:
+        """Return the response to a request that was begun; see `send`."""
+        reader = self._reader
+        self._take = None
+        self._inform = request.inform
+        self._is_resumed = True
+        if reader.interim:
+            self._pass_on_interim()
         if request.content is not None and request.framing is not Framing.TUNNEL:
             self._upload = self._loop.create_task(self._pass_on(request.content, request.framing))
         try:
@@ -138,6 +160,10 @@ class UpstreamConnection(asyncio.Protocol):
         if reader.is_tunnel and request.content is not None:
             self._upload = self._loop.create_task(self._pass_on(request.content, Framing.TUNNEL))
         response_head = cast(ResponseHead, reader.head)
+        if request.lesson is not None:
+            is_whole = reader.is_complete and reader.may_be_followed and self.is_reusable
+            request.lesson.sent, request.lesson.received = request.head, self._piece if is_whole else b""
+        self._piece = b""
         return Response(response_head, await self._take_rest() if reader.is_complete else ResponseContent(self))
 
     async def read(self) -> tuple[bytes, bool]:
@@ -158,6 +184,15 @@ class UpstreamConnection(asyncio.Protocol):
             return await self._take_rest(), True
         return reader.take(), False
 
+    def complete(self) -> None:
+        """Take in that the whole response was taken without being read: the connection is free for the next request."""
+        self._reader.is_complete = True
+        self._end()
+
+    def leave(self) -> None:
+        """Let what comes wait for `resume`."""
+        self._take = None
+
     async def abandon(self) -> None:
         """Close the connection and wait for the end of the request's content."""
         self.close()
@@ -168,6 +203,7 @@ class UpstreamConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close at once. There is nothing to flush: an idle connection has sent all, and any other is abandoned."""
         self.is_reusable = False
+        self._take = None
         if self._upload is not None:
             self._upload.cancel()
         self._transport.abort()
@@ -180,10 +216,14 @@ class UpstreamConnection(asyncio.Protocol):
         self.is_reusable = True
 
     def data_received(self, data: bytes) -> None:
+        take, self._take = self._take, None
+        if take is not None and take(data):
+            return
         reader = self._reader
         if reader.is_complete or self._error is not None:
             self.close()  # unrequested bytes, which could not be distinguished from the next response
             return
+        self._piece = b"" if reader.has_begun else data
         try:
             reader.feed(data)
         except UpstreamBroken as error:
@@ -236,6 +276,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(error)
 
     def _pass_on_interim(self) -> None:
+        if not self._is_resumed:
+            return
         interim, self._reader.interim = self._reader.interim, []
         if self._inform is not None:
             for head in interim:
@@ -264,7 +306,10 @@ class UpstreamConnection(asyncio.Protocol):
         await self._arrival
 
     def _announce(self) -> None:
-        if self._arrival is not None and not self._arrival.done():
+        take, self._take = self._take, None
+        if take is not None:
+            take(b"")
+        elif self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
     def _fail(self, error: Exception) -> None:

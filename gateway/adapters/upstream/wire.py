@@ -15,6 +15,7 @@ import msgspec
 from gateway.core.errors import UpstreamBroken
 from gateway.core.http.messages import Field, Inform, ResponseHead, field_value, field_values, without_fields
 from gateway.core.policies.model import Upstream
+from gateway.core.recognition.lesson import Lesson
 from gateway.core.upstream.causes import Cause
 
 _LENGTH = frozenset({b"content-length"})
@@ -75,6 +76,8 @@ class OutgoingRequest(msgspec.Struct, frozen=True, gc=False):
     expected: Expected = ANY
     inform: Inform | None = None
     """Is called with interim responses."""
+    lesson: Lesson | None = None
+    """Takes the bytes that are exchanged."""
 
 
 def limits_of(upstream: Upstream) -> Limits:
