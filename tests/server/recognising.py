@@ -106,11 +106,20 @@ class Backend:
 class KnownGateway:
     """The gateway with its recognition; `ask` is one connection's request."""
 
-    def __init__(self, redis_url: str, folder: Path, mode: Literal["on", "off", "verify"], **settings: Any) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        folder: Path,
+        mode: Literal["on", "off", "verify"],
+        policy: str = POLICY,
+        *,
+        has_backends: bool = False,
+        **settings: Any,
+    ) -> None:
         policies = folder / "policies"
         policies.mkdir(exist_ok=True)
         self.policy_file = policies / "known.toml"
-        self.policy_file.write_text(POLICY)
+        self.policy_file.write_text(policy)
         self.log = folder / "access.log"
         self.settings = Settings(
             policies=str(policies),
@@ -121,7 +130,7 @@ class KnownGateway:
             **settings,
         )
         self.backend = Backend()
-        self.gateway = Gateway(self.settings, upstreams=cast(Any, self.backend))
+        self.gateway = Gateway(self.settings, upstreams=None if has_backends else cast(Any, self.backend))
         self.listener = build_listener(self.gateway, self.settings)
         self.server = ServerState()
         self._config = Config(app=cast(Any, self.listener), lifespan="off")
@@ -189,9 +198,16 @@ def status(response: bytes) -> int:
 
 @asynccontextmanager
 async def open_known(
-    redis_url: str, folder: Path, mode: Literal["on", "off", "verify"] = "on", **settings: Any
+    redis_url: str,
+    folder: Path,
+    mode: Literal["on", "off", "verify"] = "on",
+    policy: str = POLICY,
+    *,
+    has_backends: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[KnownGateway]:
-    known = KnownGateway(redis_url, folder, mode, **settings)
+    """Open a gateway. Its backend is `KnownGateway.backend`, unless it `has_backends`: those of the policy."""
+    known = KnownGateway(redis_url, folder, mode, policy, has_backends=has_backends, **settings)
     known.gateway.set_time(NOW)
     try:
         yield known

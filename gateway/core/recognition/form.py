@@ -111,14 +111,14 @@ def _find_holes(lines: list[bytes], values: Values, quotas: Sequence[str]) -> di
             found[last.get(name, -1)] = (name + b": ", [prefix, (position, b"%d")])
     date = values[BACKEND_DATE]
     if date is not None:
-        found |= {number: (b"date: ", [(BACKEND_DATE, b"%b")]) for number in _find_date(lines, date)}
+        found |= {number: (b"date: ", [(BACKEND_DATE, b"%b")]) for number in _find_date(lines[:number], date)}
     if quotas:
         found[last.get(b"ratelimit", -1)] = (b"ratelimit: ", _quota_parts(quotas))
     return {} if -1 in found else found
 
 
 def _find_date(lines: list[bytes], date: bytes) -> list[int]:
-    """Return the number of the line that has a backend's Date; none if an edit has removed it, -1 if it is unclear."""
+    """Return the number of the line that has a backend's Date; none if that was removed, -1 if it is unclear."""
     found = [number for number, line in enumerate(lines) if line == b"date: " + date]
     is_elsewhere = not found and any(date in line for line in lines)
     return [-1] if is_elsewhere or len(found) > 1 else found
