@@ -126,8 +126,7 @@ class KnownGateway:
             redis_url=redis_url,
             redis_timeout=5.0,
             recognition=mode,
-            access_log=str(self.log),
-            **settings,
+            **{"access_log": str(self.log), **settings},
         )
         self.backend = Backend()
         self.gateway = Gateway(self.settings, upstreams=None if has_backends else cast(Any, self.backend))

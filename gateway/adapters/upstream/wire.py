@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from enum import Enum, auto
 from math import inf
+from typing import Any
 
 import httptools
 import msgspec
@@ -169,10 +170,11 @@ class ResponseReader:
         """Whether the complete response leaves the connection fit for another one."""
         self.is_tunnel = False
         """Whether the backend has changed the protocol: all that comes now is content, until the connection ends."""
+        self._parser: Any = None
 
     def expect(self, method: str, expected: Expected = ANY) -> None:
         """Prepare for the response to a request, which may allow more than others."""
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = None
         self._method = method
         self._fields: list[Field] = []
         self._pieces: list[bytes] = []
@@ -191,6 +193,8 @@ class ResponseReader:
             return
         self.has_begun = True
         self._bytes_without_content += len(data)
+        if self._parser is None:  # made here: an answer that is known is not read
+            self._parser = httptools.HttpResponseParser(self)
         try:
             if self._method == "HEAD":
                 self._feed_lines(data)
