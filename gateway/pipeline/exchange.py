@@ -206,7 +206,7 @@ class Exchange:
             else:
                 response = await self._export_cache.respond(request, content, admission)
         except StoreUnavailable:
-            response = Refused(Reason.STORE_UNAVAILABLE, admission.rule, retry_after=STORE_RETRY_SECONDS)
+            response = Refused(Reason.STORE_UNAVAILABLE, admission.rule, admission.facts, STORE_RETRY_SECONDS)
         except MemoryFull:
             response = Refused(Reason.OVERLOADED, admission.rule, admission.facts, MEMORY_RETRY_SECONDS)
         except UpstreamError as error:

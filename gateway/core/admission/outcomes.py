@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.core.admission.decision import AdmissionFacts, Authorized, Refused, ends_at
+from gateway.core.admission.refusals import tell_bearer
 from gateway.core.http.fields import build_timestamp
 from gateway.core.http.messages import Ended, Field, RequestHead, Response, ResponseHead
 from gateway.core.http.problems import PROBLEMS, build_refusal
@@ -51,7 +52,7 @@ def build_refused(request: RequestHead, refused: Refused) -> Response:
         required_scopes=refused.rule.scopes if refused.rule else (),
         retry_after=refused.retry_after,
         violated_policies=refused.violated_policies,
-        detail=refused.detail,
+        detail=refused.detail or tell_bearer(refused),
         mistakes=refused.mistakes,
         lacking=refused.lacking,
     )

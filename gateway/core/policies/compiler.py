@@ -215,6 +215,7 @@ def _compile_policy(
         has_numbers=document.token.numbers,
         version=version_of(document),
         has_own_plans=_find_own_plans(context),
+        explains_refusals=document.explain_refusals,
         management=compile_mapping(context),
         credential_fields=credential_fields,
     )

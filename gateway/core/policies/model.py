@@ -282,6 +282,8 @@ class Policy(msgspec.Struct, frozen=True):
     """It differs if the file says something else (core/policies/versions.py)."""
     has_own_plans: bool = False
     """Whether a token's own plan overrides its owner's."""
+    explains_refusals: bool = False
+    """Whether the bearer of a token that no longer works learns why."""
     management: TokenApiMapping = DEFAULT_MAPPING
     """The mapping of rules that manage tokens."""
     credential_fields: frozenset[bytes] = USUAL

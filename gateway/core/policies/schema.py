@@ -386,6 +386,11 @@ class PolicyDocument(Table, frozen=True, kw_only=True):
     plans: dict[Name, PlanTable] = {}
     quotas: dict[str, str | QuotaTable] = {}
     rules: Annotated[list[RuleTable], Meta(min_length=1)]
+    explain_refusals: bool = False
+    """Whether a 401 tells the bearer of a token that it was revoked, has expired, is disabled or not yet valid.
+
+    An unknown token gets the usual answer, so nobody learns anything by guessing.
+    """
     errors: dict[str, dict[str, Any]] = {}
     """Status or reason to the JSON content that replaces problem details, in the product's own format."""
     management: ManagementTable | None = None
