@@ -16,7 +16,7 @@ from gateway.core.policies.model import PolicySet
 from gateway.core.policies.model import Upstream as UpstreamAddress
 from gateway.core.quotas.model import Quota
 from gateway.core.recognition.form import Values
-from gateway.core.recognition.lesson import Answered, BegunRequest, Lesson
+from gateway.core.recognition.lesson import Answered, BegunRequest, Lesson, TakeAnswer
 from gateway.core.recognition.passage import Passage
 from gateway.core.tokens.audit import AuditEntry
 from gateway.core.tokens.records import AccessRecord
@@ -220,11 +220,10 @@ class Upstreams(Protocol):
 class Passages(Protocol):
     """The backends, for requests whose bytes are known."""
 
-    def begin(self, passage: Passage, values: Values, take: Callable[[bytes], bool]) -> BegunRequest | None:
+    def begin(self, passage: Passage, values: Values, take: TakeAnswer) -> BegunRequest | None:
         """Send a request at once, if a connection is idle and nothing is to be decided, else return None.
 
-        `take` is called once: with the first bytes of the answer, and returns whether that is all of it and no more is
-        to be done; or with nothing if the request fails. It is not called after `leave` or `close`.
+        `take` gets the answer. It is not called after it has returned True or False, nor after `leave` or `close`.
         """
         ...
 

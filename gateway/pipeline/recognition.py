@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
+from enum import Enum, auto
 from functools import partial
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -36,7 +37,7 @@ from gateway.core.recognition.conclusion import (
     write_near,
 )
 from gateway.core.recognition.form import Values
-from gateway.core.recognition.lesson import Answered, BegunRequest, Lesson, Question, Take
+from gateway.core.recognition.lesson import Answered, BegunRequest, Lesson, Question, Take, TakeAnswer
 from gateway.core.recognition.passage import DATE_BYTES, MAXIMUM_MISSES, REQUEST_ID, Answer, Passage, is_date
 from gateway.core.tokens.records import AccessRecord
 from gateway.core.usage import RECOGNITION, build_usage_key, read_usage_key
@@ -96,6 +97,15 @@ class Passing(msgspec.Struct):
     """Of what the backend is sent."""
     begun: BegunRequest | None = None
     """Once it is sent."""
+
+
+class Partial(Enum):
+    """Of an answer that is known, a part is there."""
+
+    SO_FAR = auto()
+
+
+PARTIAL = Partial.SO_FAR
 
 
 class Admitting(Protocol):
@@ -286,7 +296,7 @@ class Recognition:
         values = (asking.request_id.encode(), trace.encode(), span_id.encode())
         return Passing(passage, found, asking, now, reply, numbers, near, values)
 
-    def begin(self, it: Passing, take: Callable[[bytes], bool]) -> bool:
+    def begin(self, it: Passing, take: TakeAnswer) -> bool:
         """Send a request to its backend, and return whether it is sent; `take` gets what comes: see ports.Passages."""
         it.begun = self._passages.begin(it.passage, it.values, take)
         if it.begun is None:
@@ -296,31 +306,37 @@ class Recognition:
         self._releases.hold(it.asking.lease, it.conclusion.leased)
         return True
 
-    def conclude_answer(self, it: Passing, data: bytes) -> Recognised | None:
-        """Return the answer if `data` is a whole one of the backend whose head is known, else None."""
+    def conclude_answer(self, it: Passing, data: bytes) -> Recognised | Partial | None:
+        """Return the answer if `data` is a whole one of the backend whose head is known, else None.
+
+        Return PARTIAL if it is known, and its content is not all there.
+        """
         passage, asking = it.passage, it.asking
         if asking.policies is not self._policies.current:
             self._count_left("changed")
             return None
-        if not data:
-            self._count_left("backend-failed")
-            return None
         request_id = it.values[REQUEST_ID]
         for known in passage.answers:
             head = known.head
-            if len(data) == known.length:
+            if head.length <= len(data) <= known.length:
                 date = data[head.date_at : head.date_at + DATE_BYTES] if head.date_at >= 0 else None
                 if self._is_date(date) and data.startswith(head.form.fill((request_id, date))):
+                    if len(data) < known.length:
+                        return PARTIAL
                     passage.misses = 0
                     values = (request_id, self._build_date(asking.received_at), date, *it.numbers)
                     start, content = known.answer.response.fill(values), data[head.length :]
                     return Recognised(start, content, known.answer, it.conclusion, asking, None, it.near)
-        passage.misses += 1
-        if passage.misses > MAXIMUM_MISSES:
-            self._known.discard(asking.key)
-            self._seen.put(asking.key, MAXIMUM_LESSONS + 1)
-        self._count_left("backend-answer")
+        self._miss(it, data)
         return None
+
+    def _miss(self, it: Passing, data: bytes) -> None:
+        """Take in that an answer is not known, and forget its request if that is always so."""
+        it.passage.misses += 1
+        if it.passage.misses > MAXIMUM_MISSES:
+            self._known.discard(it.asking.key)
+            self._seen.put(it.asking.key, MAXIMUM_LESSONS + 1)
+        self._count_left("backend-answer" if data else "no-answer")
 
     def _is_date(self, value: bytes | None) -> bool:
         if value is None or value == self._backends_date:
@@ -421,7 +437,8 @@ class Recognition:
         answer: Recognised | None = expected
         if isinstance(expected, Passing):
             pairs += self._request_pairs(lesson, expected)
-            answer = self.conclude_answer(expected, lesson.received) if sent and lesson.received else None
+            found = self.conclude_answer(expected, lesson.received) if sent and lesson.received else None
+            answer = found if isinstance(found, Recognised) else None
         if answer is not None:
             pairs += self._pairs(lesson, answer, sent)
         self._counts[RECOGNITION + "compared"] += bool(pairs)

@@ -28,7 +28,7 @@ from gateway.core.http.messages import Ended, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.http.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
 from gateway.core.recognition.lesson import Answered, Lesson
-from gateway.pipeline.recognition import Asking, Passing, Recognised, Recognition, is_candidate
+from gateway.pipeline.recognition import PARTIAL, Asking, Passing, Recognised, Recognition, is_candidate
 from gateway.server.requests import PendingRequest, RawRequest, RequestContent, RequestReader
 from gateway.server.responses import (
     CONTINUE,
@@ -526,8 +526,8 @@ class Connection(asyncio.Protocol):
         self._read_for(self._asked_bytes, lesson, answered)
         self._read_later()
 
-    def _take_answer(self, data: bytes) -> bool:
-        """Answer with what the backend has sent, and return True; else leave it to the long way."""
+    def _take_answer(self, data: bytes) -> bool | None:
+        """Answer with what the backend has sent, if that is known; else leave it to the long way. See TakeAnswer."""
         recognition, passing = self._recognition, self._passing
         if recognition is None or passing is None or passing.begun is None:
             return False
@@ -539,6 +539,8 @@ class Connection(asyncio.Protocol):
         if found is None:
             self._leave_passing()
             return False
+        if found is PARTIAL:
+            return None
         self._passing = None
         recognition.in_progress -= 1
         passing.begun.complete()

@@ -189,12 +189,12 @@ async def test_whoever_leaves_as_the_long_way_begins_is_recorded(passing: Passin
         client = run.client()
         take = client.connection._take_answer
 
-        def take_and_go(answered: bytes) -> bool:
+        def take_and_go(answered: bytes) -> bool | None:
             taken = take(answered)
             client.connection.connection_lost(None)
             return taken
 
-        client.connection._take_answer = take_and_go  # type: ignore[method-assign]
+        client.connection._take_answer = take_and_go  # type: ignore[method-assign, assignment]
         run.begin(data, client)
         await client.until(lambda: client.connection._is_lost or is_idle(client))
         await settle()
@@ -275,6 +275,55 @@ async def test_a_silent_backend_is_504(passing: Passing) -> None:
     on = await passing.compare(scenario)
     assert (504, "response_timeout") == (on.log[-1]["status"], on.log[-1]["upstream_error"]), on.log[-1]
     assert 4 == len(on.backend)
+
+
+async def test_head_and_content_may_come_apart(passing: Passing) -> None:
+    """Many backends write one after the other: such an answer is learnt and recognised like one that comes whole."""
+
+    async def scenario(run: PassingRun) -> None:
+        run.known.gateway.upstreams._clock = ManualClock()
+        whole = answer(b"hello" * 100)
+        run.backend.usual = (whole[:-500], whole[-500:-9], whole[-9:])
+        for _ in range(6):
+            assert status(await run.ask(request("/live/a", run.text))) == 200
+
+    on = await passing.compare(scenario)
+    assert (1, 4) == (on.counts["learnt"], on.counts["recognised"]), on.counts
+
+
+@pytest.mark.parametrize("rest", ["comes", "is missing", "is too long"])
+async def test_content_that_is_late_is_passed_on_as_it_comes(passing: Passing, rest: str) -> None:
+    """The client gets the head after five milliseconds at most, and whatever follows it."""
+
+    async def scenario(run: PassingRun) -> None:
+        run.known.gateway.upstreams._clock = clock = ManualClock()
+        data, whole = await know(run), answer()
+        last = {"comes": whole[-2:], "is missing": CLOSE, "is too long": whole[-2:] + b"more"}[rest]
+        run.backend.answers.append((whole[:-2], WAIT, last))
+        before = len(run.client().transport.sent)
+        client = run.begin(data)
+        await client.until(lambda: len(run.backend.heads) == 4)
+        await settle()
+        clock.advance(0.01)
+        await client.until(lambda: client.transport.sent[before:].endswith(b"hel"))
+        await go_on(run, client)
+
+    on = await passing.compare(scenario)
+    assert 4 == len(on.backend)
+
+
+@pytest.mark.parametrize("end", [CLOSE, RESET])
+async def test_a_backend_that_ends_in_its_content_cuts_the_answer_off(passing: Passing, end: str) -> None:
+    """What has come of a known answer is passed on, though it was held for a moment."""
+
+    async def scenario(run: PassingRun) -> None:
+        run.known.gateway.upstreams._clock = ManualClock()
+        data = await know(run)
+        run.backend.answers.append((answer()[:-2], end))
+        await run.ask(data)
+
+    on = await passing.compare(scenario)
+    assert "upstream_broken" == on.log[-1]["ended"], on.log[-1]
 
 
 async def test_a_reload_changes_nothing_under_way(passing: Passing) -> None:

@@ -40,7 +40,7 @@ from gateway.core.errors import UpstreamBusy, UpstreamDropped, UpstreamError, Up
 from gateway.core.http.messages import Field, Inform, Response, ResponseHead
 from gateway.core.policies.model import CLIENT_HOST, TARGET_HOST, UNIX, FieldEdits, HealthCheck, Upstream
 from gateway.core.recognition.form import Values
-from gateway.core.recognition.lesson import BegunRequest, Lesson
+from gateway.core.recognition.lesson import BegunRequest, Lesson, TakeAnswer
 from gateway.core.recognition.passage import Passage
 from gateway.core.upstream import balancing
 from gateway.core.upstream.causes import Cause
@@ -355,7 +355,7 @@ class HttpUpstreams:
         response = await group.send(method, target, fields, content, framing, limits, inform, lesson)
         return Response(_edit(response.head, edits), response.content)
 
-    def begin(self, passage: Passage, values: Values, take: Callable[[bytes], bool]) -> BegunRequest | None:
+    def begin(self, passage: Passage, values: Values, take: TakeAnswer) -> BegunRequest | None:
         """Send a request at once, or return None: see ports.Passages."""
         way: Way = passage.route
         return way.group.begin(way, passage, values, take)
@@ -450,7 +450,7 @@ class Group:
                 self.note_answer(chosen)
                 return response
 
-    def begin(self, way: "Way", passage: Passage, values: Values, take: Callable[[bytes], bool]) -> "Begun | None":
+    def begin(self, way: "Way", passage: Passage, values: Values, take: TakeAnswer) -> "Begun | None":
         """Send a request without content if an idle connection carries it to the target that `send` would choose."""
         if self._breaker is not balancing.CLOSED or not self._targets:
             return None

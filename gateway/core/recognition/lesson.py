@@ -14,6 +14,9 @@ Question: TypeAlias = tuple[str, str, bytes, str, str, str]
 the rule's terms, the export's key, the project that the path names, the client's network."""
 Take: TypeAlias = Callable[[int, Any], None]
 """Is given the time, in Unix milliseconds, and a reply, or an exception in the place of the reply."""
+TakeAnswer: TypeAlias = Callable[[bytes], bool | None]
+"""Is given what has come of a backend's answer by now, or nothing if it does not come, or too slowly. It returns True
+if that is all, and nothing more is to be done with it; None if it is to be called again with more; else False."""
 
 
 class Answered(msgspec.Struct, frozen=True):
