@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.core.errors import ConfigurationError
-from gateway.core.http.client_address import ForwardingField, TrustedProxies, parse_networks
+from gateway.core.http.client_address import ForwardingField, Networks, TrustedProxies, parse_networks
 from gateway.core.own_addresses import DEFAULT_PREFIX, OwnAddresses, parse_prefix
 
 PREFIX = "GATEWAY_"
@@ -35,6 +35,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     listen: str = "127.0.0.1:8080"
     """Address of the public listener: HOST:PORT, :PORT of all interfaces (IPv4 and IPv6), or unix:/PATH of a socket.
     Port 0 is a free one, which the ready line names."""
+    tls_cert: str = ""
+    """File of the certificate chain of the public listener, in PEM form, which is taken up when it is renewed. Empty:
+    the listener speaks plain HTTP."""
+    tls_key: str = ""
+    """File of the certificate's private key, in PEM form; empty: it is in the file of the certificate."""
+    tls_client_ca: str = ""
+    """File of authorities, in PEM form: only clients with a certificate of one of them get in. Empty: clients need
+    none."""
+    proxy_protocol_from: str = ""
+    """Networks of load balancers that begin each connection with a header of the PROXY protocol, version 2: CIDR,
+    separated by spaces; `unix` is every process that may open the Unix socket."""
     admin_listen: str = "127.0.0.1:8081"
     """Host and port of the admin listener: developer page, management API. Empty: there is none."""
     own_prefix: str = DEFAULT_PREFIX
@@ -205,6 +216,14 @@ def parse_own_addresses(settings: Settings) -> OwnAddresses:
         return parse_prefix(settings.own_prefix)
     except ValueError as error:
         raise ConfigurationError(f"own prefix: {error}") from error
+
+
+def parse_proxy_protocol(settings: Settings) -> Networks:
+    """Return the networks that speak the PROXY protocol. Raise ConfigurationError for what is no network."""
+    try:
+        return parse_networks(settings.proxy_protocol_from)
+    except ValueError as error:
+        raise ConfigurationError(f"proxy protocol: {error}") from error
 
 
 def parse_trusted_proxies(settings: Settings) -> TrustedProxies:

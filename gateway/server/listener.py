@@ -20,6 +20,7 @@ from gateway.core.http.targets import parse_path
 from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.recognition import Recognition
+from gateway.server.arrival import Arrivals
 from gateway.server.asgi import ask
 from gateway.server.connection import Deadlines
 from gateway.server.requests import RawRequest, RequestAcceptor, RequestContent
@@ -79,8 +80,10 @@ class PublicListener:
         own: OwnAddresses,
         capacity: Capacity,
         recognition: Recognition | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self.deadlines = Deadlines()
+        self.arrivals = arrivals or Arrivals()
         self.recognition = recognition
         self._capacity = capacity
         self._proxy = proxy

@@ -66,6 +66,8 @@ def test_the_schema_is_json_schema() -> None:
         "quotas",
         "rules",
         "errors",
+        "explain_refusals",
+        "trust",
         "tests",
     } == set(properties)
 

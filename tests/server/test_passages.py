@@ -298,8 +298,8 @@ async def test_content_that_is_late_is_passed_on_as_it_comes(passing: Passing, r
     async def scenario(run: PassingRun) -> None:
         run.known.gateway.upstreams._clock = clock = ManualClock()
         data, whole = await know(run), answer()
-        last = {"comes": whole[-2:], "is missing": CLOSE, "is too long": whole[-2:] + b"more"}[rest]
-        run.backend.answers.append((whole[:-2], WAIT, last))
+        ends: dict[str, Step] = {"comes": whole[-2:], "is missing": CLOSE, "is too long": whole[-2:] + b"more"}
+        run.backend.answers.append((whole[:-2], WAIT, ends[rest]))
         before = len(run.client().transport.sent)
         client = run.begin(data)
         await client.until(lambda: len(run.backend.heads) == 4)
