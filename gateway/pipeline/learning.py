@@ -209,6 +209,8 @@ def _find_backend(
     start, content = received[: found[0].length], received[found[0].length :]
     if sent.partition(b"\r\n\r\n")[2] != content:  # it came in chunks, say
         raise NotLearnt("backend-answer")
+    if lesson.policies is None or lesson.policies.masking.holds_token((lesson.sent + start).decode("latin-1")):
+        raise NotLearnt("token-in-head")  # in the query or a field, where a client or the backend has written it
     if moving.announced and b"\r\nratelimit" in start.lower():
         raise NotLearnt("backend-limits")  # its numbers and ours become one field
     asked = lesson.sent.lower()

@@ -490,17 +490,18 @@ class Connection(asyncio.Protocol):
             self._asking = None
             self._leave(recognition.answered(asking, now, reply, is_left=True))
             return
+        is_plain = self._writer.may_write and not (self._is_half_closed or self._is_stopping)
+        is_alone = is_plain and not recognition.verifies
         try:
             found = recognition.conclude(asking, now, reply)
+            if is_alone and isinstance(found, Passing) and recognition.begin(found, self._take_answer):
+                self._passing = found
+                return
         except Exception:
             logger.exception("request %s: internal error of recognition", asking.request_id)
             found = None
-        is_plain = self._writer.may_write and not (self._is_half_closed or self._is_stopping)
-        is_alone = is_plain and not recognition.verifies
         if is_alone and isinstance(found, Recognised):
             self._send_recognised(found)
-        elif is_alone and isinstance(found, Passing) and recognition.begin(found, self._take_answer):
-            self._passing = found
         else:
             lesson = Lesson(asking.key)
             lesson.expected = found if is_plain and recognition.verifies else None

@@ -205,7 +205,9 @@ class Passing:
         it.log = [msgspec.json.decode(line) for line in log.read_bytes().splitlines()] if log.exists() else []
         async with redis.asyncio.Redis.from_url(self._redis_url) as store:
             names: list[bytes] = await store.keys()  # type: ignore[assignment]
-            it.store = {name.decode(): await _read(store, name) for name in names}
+            it.store = {
+                name.decode(): await _read(store, name) for name in names if b":fetch:" not in name
+            }  # real time
         return it
 
     async def compare(self, scenario: Scenario, **settings: Any) -> Exchanged:

@@ -495,6 +495,23 @@ async def test_a_head_that_is_always_new_is_given_up_and_tried_again(passing: Pa
     assert 1 < on.counts["recognised"], on.counts
 
 
+@pytest.mark.parametrize("where", ["query", "field", "answer"])
+async def test_no_text_of_a_token_is_remembered(passing: Passing, where: str) -> None:
+    """A client writes its token where no credential is expected, or the backend says it."""
+
+    async def scenario(run: PassingRun) -> None:
+        lines = [f"X-Note: {run.text}"] if where == "field" else []
+        run.backend.usual = (answer(b"hello", f"X-Said: {run.text}" if where == "answer" else "X-Said: nothing"),)
+        for _ in range(4):
+            await run.ask(request(f"/live/a?key={run.text}" if where == "query" else "/live/a", run.text, *lines))
+        recognition = run.known.listener.recognition
+        if recognition is not None:
+            assert run.text not in repr((recognition._known._young, recognition._unknown._young))
+
+    on = await passing.compare(scenario)
+    assert "recognised" not in on.counts
+
+
 LINES = ((), ("traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",), ("X-Request-Id: b-7",))
 CALM = ("another length", "without Date", "an echo of the id", "404", "304", "cookies", "percent signs")
 """Answers that a request may have for a while."""
