@@ -90,7 +90,7 @@ class Gateway:
         upstreams: "Upstreams | None" = None,
         policies: PolicyFiles | None = None,
     ) -> None:
-        client = client or open_client(settings.redis_url, settings.redis_timeout)
+        client = client or open_client(settings.redis_url, settings.redis_timeout, settings.sentinel_password)
         self.cache_counts: Counter[str] = Counter()
         self.redis = RedisConnection(client, settings.redis_timeout, self.cache_counts)
         self.readiness = RedisReadiness(self.redis, allows_eviction=settings.allow_eviction)
@@ -167,7 +167,8 @@ class Gateway:
         self.exports_redis = self.waited_for = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, counts)
         self.heads: ApartHeads | None = None
         if url:
-            own, limits = open_client(url, settings.redis_timeout), Limits(settings.export_limit, share=0)
+            own = open_client(url, settings.redis_timeout, settings.sentinel_password)
+            limits = Limits(settings.export_limit, share=0)
             quick = self.waited_for = BoundedConnection(own, settings.redis_timeout, counts, meaning=EXPORTS)
             self.exports_redis = BoundedConnection(own, EXPORT_TIMEOUT_SECONDS, counts, meaning=EXPORTS, follow=quick)
             self.heads = ApartHeads(quick)

@@ -15,11 +15,12 @@ from msgspec import Meta
 from gateway.core.errors import ConfigurationError
 from gateway.core.http.client_address import ForwardingField, Networks, TrustedProxies, parse_networks
 from gateway.core.own_addresses import DEFAULT_PREFIX, OwnAddresses, parse_prefix
+from gateway.core.store_url import is_behind_sentinels, parse_sentinel_url
 
 PREFIX = "GATEWAY_"
 NO_SETTINGS = ("GATEWAY_DEMO_", "GATEWAY_FUZZ_", "GATEWAY_TEST_")
 """Prefixes of variables of `gateway demo` and of the tests: a gateway that is started beside them ignores them."""
-SECRETS = {"token_pepper", "assertion_key"}
+SECRETS = {"token_pepper", "assertion_key", "sentinel_password"}
 """Settings that are never shown."""
 
 
@@ -27,7 +28,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How this gateway runs. The variable of a setting is its name in capitals after GATEWAY_."""
 
     redis_url: str
-    """redis://, rediss:// or unix:// of the store, or memory:// for the embedded one."""
+    """redis://, rediss:// or unix:// of the store, redis+sentinel://HOST1,HOST2,HOST3/SERVICE/0 of one behind Sentinels
+    (rediss+sentinel:// with TLS), or memory:// for the embedded one."""
+    sentinel_password: str = ""
+    """Password of the Sentinels, if they have one; that of Redis is in its URL."""
     exports_redis_url: str = ""
     """redis://, rediss:// or unix:// of a Redis for exports alone, which may evict; empty: that of the tokens."""
     policies: str = "policies"
@@ -125,6 +129,12 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if mistakes:
         raise ConfigurationError(*mistakes)
     return Settings(**values)
+
+
+def read_sentinel_password(environment: Mapping[str, str] | None = None) -> str:
+    """Return the password of the Sentinels for a command, which has no other settings; empty if they have none."""
+    environment = os.environ if environment is None else environment
+    return environment.get(f"{PREFIX}SENTINEL_PASSWORD", "")
 
 
 def read_log_settings(environment: Mapping[str, str] | None = None) -> tuple[str, str]:
@@ -244,6 +254,8 @@ def describe_store(redis_url: str) -> str:
     """Return where the store is, in words, without user, password or options."""
     if redis_url.startswith("memory:"):
         return "embedded store"
+    if is_behind_sentinels(redis_url):
+        return f"Redis {parse_sentinel_url(redis_url).describe()}"
     url = urlsplit(redis_url)
     if url.scheme == "unix":
         return f"Redis {url.path}"

@@ -108,6 +108,10 @@ POLICY = {
         "gateway.cli.policies.files:versions",
         "Show which versions of each policy are served, and by whom. Exit code 1 if a policy has more than one.",
     ),
+    "diff": Listed(
+        "gateway.cli.policies.diff:diff",
+        "Say what the policies of NEW change for whom, compared with those of OLD; each is a file or a folder.",
+    ),
     "simulate": Listed(
         "gateway.cli.policies.simulate:simulate",
         "Replay access logs through the policies of --policies, by the code that decides in production.",

@@ -3,7 +3,7 @@
 import operator
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -12,18 +12,12 @@ import msgspec
 from gateway.adapters.log_files import LogFile
 from gateway.adapters.policy_files import read_policies
 from gateway.cli.common import json_option, policies_option
+from gateway.cli.policies.logs import Requests, log_options
 from gateway.cli.policies.report_page import build_page
 from gateway.core.errors import ConfigurationError
-from gateway.core.simulation.ordering import Ordering
 from gateway.core.simulation.replay import Replay
-from gateway.core.simulation.requests import READERS, FieldMap, LoggedRequest, NotALogLine, Reader, map_reader
 from gateway.core.simulation.tally import Counts, QuotaReport, Report, Tally
 from gateway.core.tokens.text import token_id
-
-BETWEEN_SIGNS = 5000
-"""Lines between two movements of the progress bar."""
-MOST_UNREAD = 0.5
-"""The share of lines that may be no records: of more, the form is another one."""
 
 METRICS: Mapping[str, Callable[[Report], tuple[int, int]]] = {
     "refused": lambda report: (report.total.refused_then, report.total.requests),
@@ -50,19 +44,8 @@ class Condition(click.ParamType[str]):
 
 
 @click.command()
-@click.option(
-    "--log", "logs", multiple=True, required=True, help="Access log, also of gzip or zstd; - reads standard input."
-)
+@log_options(required=True)
 @policies_option
-@click.option(
-    "--form", type=click.Choice([*READERS]), default="gateway", show_default=True, help="The form of the logs."
-)
-@click.option(
-    "--map",
-    "field_map",
-    type=click.Path(exists=True, dir_okay=False),
-    help="JSON file: where other JSON lines have what is needed.",
-)
 @click.option("--plan", help="The plan of requests of which the log tells none (default: the policy's first).")
 @click.option(
     "--tokens",
@@ -80,9 +63,9 @@ class Condition(click.ParamType[str]):
 @json_option
 def simulate(
     logs: tuple[str, ...],
-    policies: str,
     form: str,
     field_map: str | None,
+    policies: str,
     plan: str | None,
     tokens: str | None,
     page: str | None,
@@ -94,18 +77,11 @@ def simulate(
     Nothing is asked of a store or a backend. What a policy file cannot change (revoked and expired tokens) stays as the
     log says it. Exit code 1 if a condition of --fail-if holds.
     """
-    candidate = read_policies(Path(policies), {})
-    read = map_reader(_read_map(field_map)) if field_map else READERS[form]
-    ordering, source = Ordering(), _Source([LogFile(one) for one in logs], read)
-    tally = Tally(Replay(candidate, plan, _read_scopes(tokens) if tokens else None))
-    with source:
-        for request in ordering.sort(source.requests()):
-            tally.replay(request)
-    if source.lines and source.unread > MOST_UNREAD * source.lines:
-        raise ConfigurationError(
-            f"{logs[0]}: {source.first_mistake}; is the form of the log {form}? See --form and --map"
-        )
-    report = tally.report(source.unread, ordering.late)
+    requests = Requests(logs, form, field_map)
+    tally = Tally(Replay(read_policies(Path(policies), {}), plan, _read_scopes(tokens) if tokens else None))
+    for request in requests:
+        tally.replay(request)
+    report = tally.report(requests.unread, requests.late)
     if page:
         Path(page).write_text(build_page(report), encoding="utf-8")
     click.echo(msgspec.json.format(msgspec.json.encode(report)).decode() if as_json else "\n".join(tell(report)))
@@ -123,47 +99,6 @@ def holds(condition: str, report: Report) -> bool:
     count, of = METRICS[match[1]](report)
     value = (100 * count / of if of else 0) if match[4] else count
     return bool(COMPARISONS[match[2]](value, float(match[3])))
-
-
-class _Source:
-    """The lines of all logs, with a progress bar on a terminal."""
-
-    def __init__(self, logs: Sequence[LogFile], read: Reader) -> None:
-        self._logs, self._read = logs, read
-        self._bar = click.progressbar(
-            length=sum(one.size for one in logs), label="Replaying", file=sys.stderr, hidden=not sys.stderr.isatty()
-        )
-        self.lines = self.unread = self._shown = 0
-        self.first_mistake = ""
-
-    def __enter__(self) -> None:
-        self._bar.__enter__()
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.__exit__(None, None, None)
-
-    def requests(self) -> list[Iterable[LoggedRequest]]:
-        return [self._requests(one) for one in self._logs]
-
-    def _requests(self, log: LogFile) -> Iterator[LoggedRequest]:
-        for line in log.lines():
-            self.lines += 1
-            if self.lines % BETWEEN_SIGNS == 0:
-                read = sum(one.read_bytes for one in self._logs)
-                self._bar.update(read - self._shown)
-                self._shown = read
-            try:
-                yield self._read(line)
-            except NotALogLine as mistake:
-                self.unread += 1
-                self.first_mistake = self.first_mistake or f"line {self.lines}: {mistake}"
-
-
-def _read_map(path: str) -> FieldMap:
-    try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=FieldMap)
-    except msgspec.DecodeError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
 
 
 class _Exported(msgspec.Struct):

@@ -181,6 +181,7 @@ class Tally:
         self._quotas: dict[_QuotaKey, _Quota] = {}
         self._hours: dict[int, list[int]] = {}
         self._examples: dict[bool, list[Example]] = {True: [], False: []}
+        self._names: dict[str, str] = {}
 
     def replay(self, request: LoggedRequest) -> Verdict:
         """Decide the next request, and count it."""
@@ -195,6 +196,8 @@ class Tally:
             self._note_refusal(request, verdict, now)
         if ask is not None:
             self._count_quotas(request, verdict, ask)
+        if request.token not in self._names:
+            self._names[request.token] = request.token_name
         hour = self._hours.get(at // HOUR)
         if hour is None:
             hour = self._hours[at // HOUR] = [0, 0]
@@ -229,7 +232,7 @@ class Tally:
     def _count_quotas(self, request: LoggedRequest, verdict: Verdict, ask: Ask) -> None:
         case, full = ask.case, (*verdict.quotas, *verdict.shadow)
         for quota, holder in zip(case.quotas, ask.holders, strict=True):
-            key = (case.policy, quota.name, quota.counter, quota.limit, quota.per)
+            key = _key_of(case.policy, quota)
             entry = self._quotas.get(key)
             if entry is None:
                 entry = self._quotas[key] = _Quota(quota)
@@ -237,6 +240,15 @@ class Tally:
                 entry.plans.add(request.plan)
             share = entry.ladder.measure(holder, ask.cost, request.decided, ask.ends_at)
             entry.show_use(request.decided, share, quota in full, holder)
+
+    def peaks(self, policy: str, quota: Quota) -> dict[str, int]:
+        """Return the most that each holder asked a quota for at once; empty if no request met the quota."""
+        found = self._quotas.get(_key_of(policy, quota))
+        return dict(found.ladder.peaks()) if found else {}
+
+    def name_of(self, token: str) -> str:
+        """Return the name of a token in the log; empty if it has none."""
+        return self._names.get(token, "")
 
     def report(self, unread: int = 0, late: int = 0) -> Report:
         """Return what was found by now."""
@@ -271,6 +283,10 @@ class Tally:
             newly_passing=tuple(self._examples[False]),
             hours=days,
         )
+
+
+def _key_of(policy: str, quota: Quota) -> _QuotaKey:
+    return policy, quota.name, quota.counter, quota.limit, quota.per
 
 
 def _by_name(item: tuple[_QuotaKey, _Quota]) -> tuple[object, ...]:
