@@ -37,6 +37,7 @@ from gateway.server.responses import (
     ResponseWriter,
     build_start,
     ending_of,
+    has_unread,
     id_of,
     is_reset,
     reset,
@@ -277,10 +278,13 @@ class Connection(asyncio.Protocol):
         """Prepare for the server's stop: a request in progress goes on until it ends or the server cancels it."""
         self._is_stopping = True
         self._leave_passing()
-        if self._task is None and self._asking is None:
-            self._transport.close()
-        else:
+        if self._task is not None or self._asking is not None:
             self._options = msgspec.structs.replace(self._options, stays_open=False)
+        elif self._reader.begun_requests == 0 or has_unread(self._transport):
+            # Its request is on the way. Closing now would reset the connection, and the request would be lost.
+            self.deadline = min(self.deadline, self._clock.time() + LINGER_SECONDS)
+        else:
+            self._transport.close()
 
     def expire(self, now: float) -> None:
         """Act on a deadline that the client has missed."""
