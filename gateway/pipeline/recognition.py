@@ -56,6 +56,7 @@ MAXIMUM_LESSONS = 4
 REST_SIGHTS = 100
 """Sights of a request that could not be learnt, until it is tried again: its backend may answer otherwise by then."""
 KEY_BYTES = 16
+RECOGNISED = RECOGNITION + "recognised"
 
 logger = logging.getLogger(__name__)
 
@@ -362,7 +363,7 @@ class Recognition:
     def account(self, it: Recognised) -> None:
         """Count a request that is answered so, and release what counts it among those in flight."""
         found, asking = it.conclusion, it.asking
-        self._counts[RECOGNITION + "recognised"] += 1
+        self._counts[RECOGNISED] += 1
         if found.is_hit:
             self._counts["hit"] += 1
         self._usage_counter.count_key(it.answer.counted)
