@@ -108,6 +108,8 @@ class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Bytes of content."""
     duration_seconds: float
     """From the end of the request's head to the end of the answer."""
+    decided: int = 0
+    """When it was decided and its quotas were charged, by Redis' clock in Unix milliseconds; 0 without Redis."""
     policy: str = ""
     rule: str = ""
     token: str = ""
