@@ -162,7 +162,9 @@ class Teacher:
         written = self.build_line(lesson, ended_at)
         if not written or request is None:
             return None
-        line = cut_line(written, line_values(known, request.id, request.received_at, ended_at, ttl, write_near(near)))
+        facts = lesson.outcome.facts if lesson.outcome else None
+        decided, began = facts.now if facts else None, request.received_at
+        line = cut_line(written, line_values(known, request.id, began, ended_at, decided, ttl, write_near(near)))
         if line is None:
             raise NotLearnt("line")
         return line

@@ -56,6 +56,7 @@ MAXIMUM_LESSONS = 4
 REST_SIGHTS = 100
 """Sights of a request that could not be learnt, until it is tried again: its backend may answer otherwise by then."""
 KEY_BYTES = 16
+RECOGNISED = RECOGNITION + "recognised"
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ class Recognised(msgspec.Struct, frozen=True, gc=False):
     answer: Answer
     conclusion: Conclusion
     asking: Asking
+    decided: int
+    """When Redis was asked, by its clock in Unix milliseconds."""
     ttl: int | None
     near: bytes
 
@@ -276,7 +279,8 @@ class Recognition:
                 return None
             content = recalled
         values = (asking.request_id.encode(), self._build_date(asking.received_at), None, *numbers)
-        return Recognised(found.answer.response.fill(values), content, found.answer, found, asking, numbers[1], near)
+        start = found.answer.response.fill(values)
+        return Recognised(start, content, found.answer, found, asking, now, numbers[1], near)
 
     def _pass_on(
         self,
@@ -326,7 +330,7 @@ class Recognition:
                     passage.misses = 0
                     values = (request_id, self._build_date(asking.received_at), date, *it.numbers)
                     start, content = known.answer.response.fill(values), data[head.length :]
-                    return Recognised(start, content, known.answer, it.conclusion, asking, None, it.near)
+                    return Recognised(start, content, known.answer, it.conclusion, asking, it.now, None, it.near)
         self._miss(it, data)
         return None
 
@@ -362,7 +366,7 @@ class Recognition:
     def account(self, it: Recognised) -> None:
         """Count a request that is answered so, and release what counts it among those in flight."""
         found, asking = it.conclusion, it.asking
-        self._counts[RECOGNITION + "recognised"] += 1
+        self._counts[RECOGNISED] += 1
         if found.is_hit:
             self._counts["hit"] += 1
         self._usage_counter.count_key(it.answer.counted)
@@ -386,7 +390,8 @@ class Recognition:
         line, asking = it.answer.line, it.asking
         if line is None:
             return b""
-        values = line_values(asking.known, asking.request_id, asking.received_at, ended_at, it.ttl, it.near)
+        began = asking.received_at
+        values = line_values(asking.known, asking.request_id, began, ended_at, it.decided, it.ttl, it.near)
         return line.fill(values)
 
     def _count_left(self, reason: str) -> None:

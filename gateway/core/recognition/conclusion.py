@@ -261,9 +261,12 @@ def write_near(names: Sequence[str]) -> bytes:
 
 
 def line_values(
-    it: Known, request_id: str, received_at: float, ended_at: float, ttl: int | None, near: bytes
+    it: Known, request_id: str, received_at: float, ended_at: float, decided: int | None, ttl: int | None, near: bytes
 ) -> Values:
-    """Return the values of a line of the access log (form.py). Times are Unix seconds."""
+    """Return the values of a line of the access log (form.py).
+
+    Times are Unix seconds, but `decided`: milliseconds, None if the line does not say it.
+    """
     trace_id, span_id = draw_ids(request_id, received_at)
     duration = msgspec.json.encode(round(max(0.0, ended_at - received_at), 6))
     trace = it.given_trace or trace_id
@@ -271,6 +274,7 @@ def line_values(
         build_time(received_at).encode(),
         request_id.encode(),
         duration,
+        decided,
         ttl,
         near,
         trace.encode(),

@@ -21,7 +21,7 @@ LINE_HOLES. Of a request for a backend: see passage.py."""
 
 ID, DATE, BACKEND_DATE, AGE, TTL, RETRY_AFTER, FIRST_QUOTA = range(7)
 """Positions in the values of a response."""
-TIME, LINE_ID, DURATION, LINE_TTL, NEAR, TRACE, SPAN = range(7)
+TIME, LINE_ID, DURATION, DECIDED, LINE_TTL, NEAR, TRACE, SPAN = range(8)
 """Positions in the values of a line of the access log."""
 
 
@@ -157,6 +157,7 @@ LINE_HOLES: tuple[Parts, ...] = (
     [b'"time":"', (TIME, b"%b"), b'"'],
     [b'"request_id":"', (LINE_ID, b"%b"), b'"'],
     [b'"duration_seconds":', (DURATION, b"%b")],
+    [b'"decided":', (DECIDED, b"%d")],
     [b'"cache":"gateway; hit; ttl=', (LINE_TTL, b"%d"), b'"'],
     [(NEAR, b"%b"), b',"trace":"', (TRACE, b"%b"), b'"'],
     [b'"span":"', (SPAN, b"%b"), b'"'],
