@@ -516,6 +516,7 @@ class Connection(asyncio.Protocol):
         if self._recognition is not None:
             self._recognition.account(found)
         self._asking, self._recognised, self._options = None, found, PLAIN
+        self._reader.begun_requests += 1  # though it was not read: the connection is one that has been used
         self._writer.sent_bytes = len(found.content)
         self._writer.has_begun = True
         self._transport.write(found.head + found.content)
