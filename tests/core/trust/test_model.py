@@ -75,7 +75,7 @@ class _CountedText(str):
 
 @pytest.mark.parametrize("pattern", ["**-**-**-**!", "*-*-*-*!", "**-*-**-*!"])
 def test_no_value_takes_long_to_compare(pattern: str) -> None:
-    """A job chooses the value: twelve thousand characters are looked at a few times each, and not in all combinations."""
+    """A job chooses the value: twelve thousand characters are looked at a few times each, not in all combinations."""
     parts, value = compile_pattern(pattern), _CountedText("-" * 12_000)
     assert not meets_pattern(parts, value)
     assert 0 < value.looks <= len(parts) * (len(value) + 1)
