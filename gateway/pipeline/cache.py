@@ -6,6 +6,7 @@ response may answer.
 """
 
 import asyncio
+import functools
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -261,4 +262,8 @@ def export_name(admission: Authorized) -> str | None:
     """Return the name under which the admission script looked for the export, or None if it has none."""
     cache, key = admission.rule.cache, admission.facts.request.export_key
     who = keys.entitlement(cache, admission.facts.record) if cache and key else ""
-    return redis_keys.export(cache.shared_by, who, key) if cache and who else None
+    return _name(cache.shared_by, who, key) if cache and who else None
+
+
+_name = functools.lru_cache(maxsize=1024)(redis_keys.export)
+"""The same exports are asked for again and again."""

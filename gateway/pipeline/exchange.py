@@ -54,6 +54,7 @@ from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
 from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.upstream.forwarding import build_last_hop, hops_left
+from gateway.core.usage import build_usage_key
 from gateway.core.variants.exchange_heads import build_options, find_variant
 from gateway.core.variants.model import InvalidOptions
 from gateway.pipeline.authenticator import Authenticator
@@ -287,7 +288,7 @@ class Exchange:
         if outcome is not reserved:
             self._refunds.refund(outcome)
         if self._usage_counter is not None:
-            self._usage_counter.count_request(outcome, response.head)
+            self._usage_counter.count_request(build_usage_key(outcome, response.head))
         fields.append((b"x-request-id", request.id.encode()))
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))
@@ -322,7 +323,7 @@ class Exchange:
         reason = Reason.CLIENT_GONE if ended is Ended.CLIENT_GONE else Reason.STOPPED
         outcome, head = Refused(reason, rule, facts), ResponseHead(PROBLEMS[reason].status, [])
         if self._usage_counter is not None:
-            self._usage_counter.count_request(outcome, head)
+            self._usage_counter.count_request(build_usage_key(outcome, head))
         self._record(request, outcome, Response(head, b""), ended, 0, "")
 
     def _record(

@@ -245,7 +245,7 @@ class Recognition:
         self._counts[RECOGNITION + "recognised"] += 1
         if found.is_hit:
             self._counts["hit"] += 1
-        self._usage_counter.count_key(found.counted)
+        self._usage_counter.count_request(found.counted)
         if found.is_guess and self._failures is not None:
             self._failures.record_failure(asking.known.client)
         if found.leased:

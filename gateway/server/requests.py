@@ -17,7 +17,7 @@ import msgspec
 
 from gateway.adapters.ports import PolicySource
 from gateway.core.errors import ClientGone
-from gateway.core.http.client_address import TrustedProxies, find_origin
+from gateway.core.http.client_address import TrustedProxies, direct_origin, find_origin
 from gateway.core.http.fields import parse_authority
 from gateway.core.http.messages import Field, Fields, Inform, RequestHead, field_values, single_values
 from gateway.core.http.reasons import Reason
@@ -120,7 +120,10 @@ class RequestAcceptor:
         masking, answered = self.policies.current.masking, raw.answered
         if STATE_FIELD in single or len(single) < len(fields):
             fields = [one for one in fields if one[0] != STATE_FIELD or not _holds_token(one[1], masking)]
-        origin = find_origin(fields, raw.peer, raw.scheme, self.trusted)
+        if self.trusted.networks:
+            origin = find_origin(fields, raw.peer, raw.scheme, self.trusted)
+        else:
+            origin = direct_origin(raw.peer, raw.scheme)
         named = parse_authority(single.get(b"host", NO_HOST), origin.scheme)
         host, authority = named or ("", "")
         presented_id = single.get(b"x-request-id")

@@ -5,6 +5,7 @@ Redis little more than one.
 """
 
 import asyncio
+import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -176,8 +177,13 @@ def build_question(asked: AdmissionRequest) -> Question:
     """Return what the script is asked, but for the lease: two requests with equal questions get equal answers."""
     rule = asked.rule
     network = client_network(asked.address) if rule.counts_addresses else ""
-    key = redis_keys.token(token_id(asked.digest))
-    return (key, digest_rest(asked.digest), rule.script_rule, asked.export_key, asked.project, network)
+    return (*_find_record(asked.digest), rule.script_rule, asked.export_key, asked.project, network)
+
+
+@functools.lru_cache(maxsize=4096)
+def _find_record(digest: str) -> tuple[str, str]:
+    """Return the key of a token's record, and the rest of the digest, which the record has."""
+    return redis_keys.token(token_id(digest)), digest_rest(digest)
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:

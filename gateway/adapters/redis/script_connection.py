@@ -143,7 +143,8 @@ class ScriptRunner:
 
     def _take(self, keys: list[str], arguments: list[Any], answered: Answered, answer: Any) -> None:
         if not isinstance(answer, Exception):
-            self._connection.record_success(self._script)
+            if self._connection.refusals:
+                self._connection.record_success(self._script)
             answered(answer)
         elif isinstance(answer, TimeoutError):
             answered(self._connection.open_circuit(answer))
