@@ -136,7 +136,8 @@ class Gate:
         """Let the handler answer in this call."""
         call = OwnCall(send)
         find_again = partial(self._find_rule_again, scope, request)
-        permission = await self._dependencies.exchange.permit(request, rule, find_again, call.abort)
+        exchange = self._dependencies.exchange
+        permission = await exchange.permit(request, exchange.read(request, rule), find_again, call.abort)
         if isinstance(permission, Response):
             await self._refuse(permission, send)
             return
@@ -155,7 +156,8 @@ class Gate:
         token = CALL.set(call)
         exchange = self._dependencies.exchange
         try:
-            response = await exchange.handle(request, None, rule, partial(self._find_rule_again, scope, request))
+            reading = exchange.read(request, rule)
+            response = await exchange.handle(request, None, reading, partial(self._find_rule_again, scope, request))
             if response.refused is not None:
                 await self._refuse(response, send)
                 return
@@ -181,7 +183,8 @@ class Gate:
             await app(scope, receive, send)
             return
         socket, find_rule = OpenSocket(receive, send, carried.answer), partial(self._find_rule_again, scope, request)
-        permission = await self._dependencies.exchange.permit(request, rule, find_rule, socket.abort)
+        exchange = self._dependencies.exchange
+        permission = await exchange.permit(request, exchange.read(request, rule), find_rule, socket.abort)
         if isinstance(permission, Response):
             await deny(_without_intermediary(permission), scope, send)
             return

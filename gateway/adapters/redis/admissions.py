@@ -70,8 +70,8 @@ class RedisAdmissions:
         """Those of which no call is under way. What arrives while there is none leaves with the next call: the busier
         the gateway, the larger its batches."""
         self._waiting: list[_Waiting] = []
-        self._callbacks: dict[int, Callable[[AdmissionFacts | None], None]] = {}
-        """Callbacks for admissions that no request awaits any more, by the identity of their question."""
+        self._callbacks: dict[asyncio.Future[AdmissionFacts], Callable[[AdmissionFacts | None], None]] = {}
+        """Callbacks for admissions that no request awaits any more, by what their requests have awaited."""
 
     def ask(self, question: Question, lease: str, take: Take) -> None:
         """Ask Redis; `take` gets the time and the reply, or StoreUnavailable in the place of the reply.
@@ -95,14 +95,11 @@ class RedisAdmissions:
         return facts
 
     def call_when_found(
-        self,
-        asked: AdmissionRequest,
-        facts: "asyncio.Future[AdmissionFacts]",
-        then: Callable[[AdmissionFacts | None], None],
+        self, facts: "asyncio.Future[AdmissionFacts]", then: Callable[[AdmissionFacts | None], None]
     ) -> None:
         """Call `then` with the result of an admission that no request awaits any more; see ports.Admissions."""
         if facts.cancelled():
-            self._callbacks[id(asked)] = then
+            self._callbacks[facts] = then
         else:  # the result arrived just before its request ended
             then(None if facts.exception() else facts.result())
 
@@ -147,8 +144,9 @@ class RedisAdmissions:
     def _resolve(self, asked: AdmissionRequest, facts: "asyncio.Future[AdmissionFacts]", now: int, reply: Any) -> None:
         is_failed = isinstance(reply, Exception)
         if facts.done():  # its request may have gone meanwhile, or was told that Redis is late
-            if self._callbacks:
-                self._call_back(asked, None if is_failed else read_facts(asked, now, reply))
+            callback = self._callbacks.pop(facts, None)
+            if callback is not None:
+                callback(None if is_failed else read_facts(asked, now, reply))
         elif is_failed:
             facts.set_exception(reply)
         else:
@@ -156,11 +154,6 @@ class RedisAdmissions:
                 facts.set_result(read_facts(asked, now, reply))
             except Exception as error:  # a malformed record: its request fails, and would wait for ever otherwise
                 facts.set_exception(error)
-
-    def _call_back(self, asked: AdmissionRequest, facts: AdmissionFacts | None) -> None:
-        callback = self._callbacks.pop(id(asked), None)
-        if callback is not None:
-            callback(facts)
 
     def _arguments(self, batch: Sequence[_Waiting]) -> tuple[list[str], list[Any]]:
         numbers: dict[bytes, int] = {}
