@@ -1,9 +1,9 @@
 """One request, from its head to its response. Start reading here.
 
-`read` and `authorize` are the first half, which the proxy, forward-auth and the plugin share: what Redis is to be asked,
-and what follows from its reply. `check` uses them to answer another proxy. `handle` is the whole request; cache.py has
-what concerns the cache and the backend. They order what core decides and adapters do; none of them knows HTTP servers
-or Redis.
+`read` and `authorize` are the first half, which the proxy, forward-auth and the plugin share: what Redis is asked, and
+what follows from its reply. `check` uses them to answer another proxy. `handle` is the whole request; cache.py has what
+concerns the cache and the backend. They order what core decides and adapters do; none of them knows HTTP servers or
+Redis.
 """
 
 from asyncio import CancelledError
@@ -152,6 +152,11 @@ class Exchange:
         key = "" if rule.cache is None else export_key(rule, request, variant)
         question = AdmissionRequest(rule, presented, key, project, request.client)
         return Reading(policies, question, variant)
+
+    def read_again(self, request: RequestHead, reading: Reading) -> Reading | Refused:
+        """Return what was read of an equal request, unless its client has presented too many bad credentials since."""
+        rule = reading.question.rule
+        return (None if rule.is_public else self._authenticator.refuse_blocked(request, rule)) or reading
 
     async def authorize(self, request: RequestHead, reading: Reading | Refused) -> Authorized | Refused:
         """Decide if the request may pass: one round trip, one verdict. What was read of it may be a refusal already."""

@@ -149,6 +149,10 @@ class RequestAcceptor:
             is_gone=raw.is_gone,
         )
 
+    def accept_again(self, head: RequestHead, fields: list[Field]) -> RequestHead:
+        """Return the head of a request that was accepted before, with its fields, an id and the time of this one."""
+        return msgspec.structs.replace(head, fields=fields, id=head.id or self._new_id(), received_at=self.clock())
+
 
 def _find_fault(raw: RawRequest, has_host: bool) -> Reason | None:
     if raw.method in REFUSED_METHODS:
