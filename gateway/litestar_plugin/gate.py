@@ -179,7 +179,7 @@ class Gate:
         if rule is None or self._can_do_without(scope, request, rule):
             return request
         is_for_others = rule.manage is not None or _is_made_for_others(scope, request, rule)
-        reading = self._dependencies.exchange.read(request, rule)
+        reading = self._dependencies.exchange.read_request(request, rule)
         return _Read(request, rule, reading, _find_passed(request, rule), is_for_others, key)
 
     def _compare(self, read: "_Read", anew: "_Read | RequestHead") -> None:
@@ -252,7 +252,7 @@ class Gate:
             return
         socket, find_rule = OpenSocket(receive, send, carried.answer), partial(self._find_rule_again, scope, request)
         exchange = self._dependencies.exchange
-        permission = await exchange.permit(request, exchange.read(request, rule), find_rule, socket.abort)
+        permission = await exchange.permit(request, exchange.read_request(request, rule), find_rule, socket.abort)
         if isinstance(permission, Response):
             await deny(_without_intermediary(permission), scope, send)
             return

@@ -1,9 +1,9 @@
 """One request, from its head to its response. Start reading here.
 
-`read` and `authorize` are the first half, which the proxy, forward-auth and the plugin share: what Redis is asked, and
-what follows from its reply. `check` uses them to answer another proxy. `handle` is the whole request; cache.py has what
-concerns the cache and the backend. They order what core decides and adapters do; none of them knows HTTP servers or
-Redis.
+`read_request` and `authorize` are the first half, which the proxy, forward-auth and the plugin share: what Redis is
+asked, and what follows from its reply. `check` uses them to answer another proxy. `handle` is the whole request;
+cache.py has what concerns the cache and the backend. They order what core decides and adapters do; none of them knows
+HTTP servers or Redis.
 """
 
 from asyncio import CancelledError
@@ -129,7 +129,7 @@ class Exchange:
         self._clock = clock
         self._usage_counter = usage_counter
 
-    def read(self, request: RequestHead, rule: Rule | None = None) -> Reading | Refused:
+    def read_request(self, request: RequestHead, rule: Rule | None = None) -> Reading | Refused:
         """Read what Redis is to be asked: one policy set, one rule, one credential. Nothing is asked yet.
 
         The matching rule is used unless the caller has found one already. A malformed request matches none.
@@ -199,7 +199,7 @@ class Exchange:
 
         A long answer is aborted with StreamRevoked if another request for it would be refused meanwhile.
         """
-        admission = await self.authorize(request, reading or self.read(request))
+        admission = await self.authorize(request, reading or self.read_request(request))
         if isinstance(admission, Refused):
             own = build_server_options() if asks_server(request) else build_refused(request, admission)
             return self.finish(request, admission, own)
@@ -259,7 +259,7 @@ class Exchange:
 
     async def check(self, request: RequestHead, proxy: AskingProxy) -> Response:
         """Answer a proxy that passes the request on itself (forward-auth), with 200 and no content if it may pass."""
-        admission = await self.authorize(request, self.read(request))
+        admission = await self.authorize(request, self.read_request(request))
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
         self._release(admission.facts)  # the end of the request is not visible here

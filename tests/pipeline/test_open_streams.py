@@ -178,7 +178,7 @@ async def test_a_permission_ends_for_a_caller_that_answers_by_itself() -> None:
             authority="",
             received_at=0,
         )
-        reading = harness.exchange.read(request, rule_for("GET /export"))
+        reading = harness.exchange.read_request(request, rule_for("GET /export"))
         permission = await harness.exchange.permit(request, reading, lambda: rules[0], ended.append)
         assert isinstance(permission, Permission)
         permission.follow()
