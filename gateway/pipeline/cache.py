@@ -132,7 +132,7 @@ class ExportCache:
             return cache_reuse.build_reused(request, reuse, b"", now)
         head, coding = reuse.export.head, cache_reuse.choose_coding(request, reuse, self._content_store.offered)
         if not cache_reuse.needs_content(request, reuse):  # nothing is encoded for a HEAD; it may be already
-            encoded = self._content_store.recall(export_name(admission), head, coding) if coding else b""
+            encoded = self._content_store.recall(export_name(admission) or "", head.digest, coding) if coding else b""
             return cache_reuse.build_reused(request, reuse, encoded, now, coding)
         name = export_name(admission)
         if head.length > PIECE_BYTES:
@@ -141,10 +141,12 @@ class ExportCache:
             if opened is None:
                 return None
             return opened.build(lambda found, coding: cache_reuse.build_reused(request, reuse, found, now, coding))
-        if content is None:
-            content = await self._content_store.read(name, head, coding)
-        else:
+        if content is not None:
             content = await self._content_store.encode(name, head, coding, content)
+        else:
+            content = self._content_store.recall(name or "", head.digest, coding)
+            if content is None:
+                content = await self._content_store.read(name, head, coding)
         return None if content is None else cache_reuse.build_reused(request, reuse, content, now, coding)
 
     async def _stand_in(self, request: RequestHead, admission: Authorized, plan: Forward) -> Response | None:

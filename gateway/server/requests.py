@@ -356,7 +356,23 @@ class RequestReader:
             if self._options.is_tunnel and self.content is not None:
                 self.content.append(data)
             return
-        self._read(data)
+        self._piece_bytes, self._has_advanced = len(data), False
+        try:
+            while data:
+                try:
+                    self._parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:
+                    data = self._upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            if not self.is_over:
+                cause = error.__context__
+                self._refuse(cause.reason if isinstance(cause, _Refused) else Reason.MALFORMED_REQUEST)
+        else:
+            if not self._has_advanced:
+                self._head_bytes += self._piece_bytes
+                if self._head_bytes > MAXIMUM_HEAD_BYTES:
+                    self._refuse(Reason.HEAD_TOO_LARGE)
         begun, self._begun = self._begun, None
         if begun is not None:
             self._take(begun)
@@ -372,25 +388,6 @@ class RequestReader:
         """Release the parser of a closed connection: parser and reader would keep each other in memory."""
         self._parser = None
         self.is_over = True
-
-    def _read(self, data: bytes) -> None:
-        self._piece_bytes, self._has_advanced = len(data), False
-        try:
-            while data:
-                try:
-                    self._parser.feed_data(data)
-                    break
-                except httptools.HttpParserUpgrade as upgrade:
-                    data = self._upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            if not self.is_over:
-                cause = error.__context__
-                self._refuse(cause.reason if isinstance(cause, _Refused) else Reason.MALFORMED_REQUEST)
-            return
-        if not self._has_advanced:
-            self._head_bytes += self._piece_bytes
-            if self._head_bytes > MAXIMUM_HEAD_BYTES:
-                self._refuse(Reason.HEAD_TOO_LARGE)
 
     def _upgrade(self, rest: bytes) -> bytes:
         """Take the bytes after a head that asks for an upgrade; return those that are still to be parsed."""
