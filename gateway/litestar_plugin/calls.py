@@ -61,10 +61,13 @@ class OwnCall:
             # A complete answer ends before that, as nearly all do.
             asyncio.get_running_loop().call_soon(self._permission.follow)
             return
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if is_last:
+            self._permission.release()  # before the client can ask again
         await self._send(message)
         if message["type"] == "http.response.body":
             self._permission.sent_bytes += len(message.get("body", b""))
-            if not message.get("more_body", False):
+            if is_last:
                 self._permission.is_complete = True
                 self._has_begun = False  # there is nothing left to abort
                 self._permission.close()

@@ -415,6 +415,12 @@ class Permission:
             self._forget = self._exchange.follow(self.request, self.admission.facts, self._find_rule, self._end)
             self._end = None
 
+    def release(self) -> None:
+        """Count the request as in flight no longer: the last part of its answer is about to be sent."""
+        if self._in_flight is not None:
+            self._in_flight.__exit__(None, None, None)
+            self._in_flight = None
+
     def close(self, error: BaseException | None = None) -> None:
         """End the request, with the error that ended it, if any. If no answer has begun, the client has left.
 
@@ -426,8 +432,7 @@ class Permission:
         if self._forget is not None:
             self._forget()
         self._end = self._forget = None  # they refer back to this object, which would be a reference cycle
-        if self._in_flight is not None:
-            self._in_flight.__exit__(None, None, None)
+        self.release()
         ended, why = self._find_end(error)
         if self._begun is None:
             self._exchange.leave(self.request, self.admission.rule, self.admission.facts, ended)
