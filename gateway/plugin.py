@@ -29,7 +29,7 @@ from gateway.app import Gateway, open_policies, request_ids
 from gateway.cli.audit import audit
 from gateway.cli.cache import cache
 from gateway.cli.main import owner, token
-from gateway.cli.policy import policy as policy_group
+from gateway.cli.main import policy as policy_group
 from gateway.core.errors import ConfigurationError, GatewayError
 from gateway.core.policies.model import Policy, PolicySet
 from gateway.core.policies.reading import unknown_name

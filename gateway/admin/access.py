@@ -85,9 +85,16 @@ class Access:
 def _build_refusal(request: RequestHead, refused: Refused) -> AccessRefused:
     """Return the exception that ends the call. Only a token without the scope learns which one is needed."""
     required = refused.rule.scopes if refused.rule and refused.reason is Reason.INSUFFICIENT_SCOPE else ()
-    return AccessRefused(
-        build_refusal(refused.reason, REALM, request.id, retry_after=refused.retry_after, required_scopes=required)
+    lacks = f"The admin token lacks {', '.join(required)}; an operator can create one that has it at the command line."
+    refusal = build_refusal(
+        refused.reason,
+        REALM,
+        request.id,
+        retry_after=refused.retry_after,
+        required_scopes=required,
+        detail=lacks if required else "",
     )
+    return AccessRefused(refusal)
 
 
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")

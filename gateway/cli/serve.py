@@ -27,11 +27,15 @@ from gateway.cli.setting_options import SettingsCommand, setting_options, write_
 from gateway.core.durability import StoreFacts, check_store
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 from gateway.core.policies.model import PolicySet
+from gateway.server.listener_tls import TlsFiles, open_tls
 from gateway.settings import (
     PREFIX,
     Settings,
     describe_store,
+    parse_alerts,
+    parse_leak_keys,
     parse_own_addresses,
+    parse_proxy_protocol,
     parse_sign_in,
     parse_trusted_proxies,
     parse_upstreams,
@@ -104,7 +108,8 @@ def describe_ready(settings: Settings, listener: socket.socket, admin: socket.so
     policies = settings.policies.rstrip("/") + "/" if Path(settings.policies).is_dir() else settings.policies
     about = f"{workers}, policies: {policies}, {describe_store(settings.redis_url)}"
     page = f"; developer page on {url_of(admin)}" if admin is not None else ""
-    return f"ready on {url_of(listener)} ({about}){page}"
+    where = url_of(listener).replace("http:", "https:" if settings.tls_cert else "http:", 1)
+    return f"ready on {where} ({about}){page}"
 
 
 def raise_descriptor_limit(max_requests: int) -> None:
@@ -151,7 +156,11 @@ def check_settings(settings: Settings) -> PolicySet:
     if settings.failed_credentials:
         FailedCredentials(settings.failed_credentials)
     parse_trusted_proxies(settings)
+    parse_proxy_protocol(settings)
+    open_tls(TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca))
     parse_sign_in(settings.sign_in)
+    parse_alerts(settings)
+    parse_leak_keys(settings)
     upstreams = parse_upstreams(settings.upstreams)
     if settings.assertion_key:
         SigningKeys(settings.assertion_key)

@@ -3,6 +3,7 @@
 Rule: only a command begins in the fourth column, and it can be pasted as it stands there, without a prompt.
 """
 
+import textwrap
 from collections.abc import Iterable
 
 import click
@@ -56,11 +57,11 @@ def show_reply(reply: Reply, *names: str, note: str = "") -> None:
 
 
 def fold(value: str) -> list[str]:
-    """Split a field's value into lines of at most VALUE_WIDTH, each of which ends after a comma between two parts."""
+    """Split a field's value into lines of at most VALUE_WIDTH: between two parts, or between words of a long one."""
     lines = [""]
     for part in value.split(", "):
         if lines[-1] and len(lines[-1]) + len(part) + 1 > VALUE_WIDTH:
             lines.append("")
         lines[-1] += part + ", "
     lines[-1] = lines[-1].removesuffix(", ")
-    return [line.rstrip() for line in lines]
+    return [piece for line in lines for piece in textwrap.wrap(line, VALUE_WIDTH) or [""]]

@@ -24,19 +24,17 @@ class Authenticator:
         presented = find_credential(request.fields, rule.policy)
         if presented is Reason.MISSING_CREDENTIALS:
             return Refused(presented, rule)
-        if self._failures is not None and request.answered is None:
-            # Otherwise it was let through, and charged, before others failed.
-            blocked = self.refuse_blocked(request, rule)  # before the credential is checked
-            if blocked is not None:
-                return blocked
+        is_guarded = self._failures is not None and request.answered is None  # else it was let through before
+        blocked_for = self.blocked_for(request) if is_guarded else None
+        if blocked_for is not None:  # before the credential is checked
+            return Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
         if isinstance(presented, Reason):
             return self.refuse(request, Refused(presented, rule))
         return digest(presented, self._pepper)
 
-    def refuse_blocked(self, request: RequestHead, rule: Rule) -> Refused | None:
-        """Return the refusal of a client that has presented too many invalid credentials lately, None for others."""
-        blocked_for = self._failures.retry_after(request.client) if self._failures is not None else None
-        return None if blocked_for is None else Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
+    def blocked_for(self, request: RequestHead) -> int | None:
+        """Return seconds until the client may present credentials again, or None if it may now."""
+        return self._failures.retry_after(request.client) if self._failures else None
 
     def read_digest(self, request: RequestHead, policy: Policy) -> str | Reason:
         """Return the digest for a request that was authenticated before.

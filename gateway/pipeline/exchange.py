@@ -18,6 +18,7 @@ from gateway.adapters.ports import (
     AccessLog,
     Admissions,
     InFlight,
+    OutcomeWatch,
     PolicySource,
     QuotaRefunds,
     Streams,
@@ -116,7 +117,9 @@ class Exchange:
         usage_counter: UsageCounter | None = None,
         issuer: Issuer | None = None,
         product_api: ProductApi | None = None,
+        watch: OutcomeWatch | None = None,
     ) -> None:
+        self._watch = watch
         self._product_api = product_api
         self._issuer = issuer
         self._policies = policies
@@ -156,7 +159,8 @@ class Exchange:
     def read_again(self, request: RequestHead, reading: Reading) -> Reading | Refused:
         """Return what was read of an equal request, unless its client has presented too many bad credentials since."""
         rule = reading.question.rule
-        return (None if rule.is_public else self._authenticator.refuse_blocked(request, rule)) or reading
+        blocked_for = None if rule.is_public else self._authenticator.blocked_for(request)
+        return reading if blocked_for is None else Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
 
     async def authorize(self, request: RequestHead, reading: Reading | Refused) -> Authorized | Refused:
         """Decide if the request may pass: one round trip, one verdict. What was read of it may be a refusal already."""
@@ -233,7 +237,7 @@ class Exchange:
             else:
                 response = await self._export_cache.respond(request, content, admission)
         except StoreUnavailable:
-            response = Refused(Reason.STORE_UNAVAILABLE, admission.rule, retry_after=STORE_RETRY_SECONDS)
+            response = Refused(Reason.STORE_UNAVAILABLE, admission.rule, admission.facts, STORE_RETRY_SECONDS)
         except MemoryFull:
             response = Refused(Reason.OVERLOADED, admission.rule, admission.facts, MEMORY_RETRY_SECONDS)
         except UpstreamError as error:
@@ -323,6 +327,8 @@ class Exchange:
             self._refunds.refund(outcome)
         if self._usage_counter is not None:
             self._usage_counter.count_request(build_usage_key(outcome, response.head))
+        if self._watch is not None:
+            self._watch.note_outcome(outcome, request.client)
         fields.append((b"x-request-id", request.id.encode()))
         if not is_dated and field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))

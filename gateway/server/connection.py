@@ -151,8 +151,12 @@ class ServerState(Protocol):
 class Connection(asyncio.Protocol):
     """The protocol class that uvicorn's setting `http` names. uvicorn's server passes all arguments by name."""
 
-    def __init__(self, config: Loaded, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
+    def __init__(
+        self, config: Loaded, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None, *, peer: str = ""
+    ) -> None:
         self.deadline = NEVER
+        self._peer = peer
+        """The client's address, if a load balancer has told it; empty: it is the connection's other end."""
         self._listener: Listener = config.loaded_app
         self._server = server_state
         self._loop = asyncio.get_running_loop()
@@ -197,7 +201,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._writer = ResponseWriter(self._transport, self._await_client)
-        address = plain_address(_address_of(self._transport))
+        address = self._peer or peer_of(self._transport)
         scheme = "https" if self._transport.get_extra_info("sslcontext") else "http"
         make_content = partial(RequestContent, self)
         self._reader = RequestReader(address, scheme, self._take, make_content, self._inform, self.is_gone)
@@ -619,13 +623,13 @@ def _log_aborted(ended: Ended, error: Exception, response: Response | None) -> N
         logger.warning("request %s: the response was aborted: %s", id_of(response), error)
 
 
-def _address_of(transport: asyncio.Transport) -> str:
+def peer_of(transport: asyncio.Transport) -> str:
     """Return the client's IP address, LOCAL for one on a Unix socket, and nothing for one that has left already."""
     try:
         peer = transport.get_extra_info("peername")
     except OSError:  # uvloop asks the system at this moment, asyncio has asked it before
         return ""
     if isinstance(peer, tuple):
-        return str(peer[0])
+        return plain_address(str(peer[0]))
     own = transport.get_extra_info("socket")
     return LOCAL if own is not None and own.family == socket.AF_UNIX else ""

@@ -186,6 +186,17 @@ async def test_a_token_that_ends_soon_says_when() -> None:
         assert [None, b"2027-01-28T08:00:00Z"] == seen
 
 
+async def test_a_refusal_says_that_the_token_ends_soon() -> None:
+    """Also an answer that lacks a scope, a quota's room, a backend or Redis has X-Token-Expires-At."""
+    async with open_exchange(UpstreamTimeout("")) as harness:
+        await harness.create(make_record(OTHER, plan="free", expires_at=NOW // 1000 + 86400))
+        answers = [await harness.ask("POST /any", text=OTHER), await harness.ask("GET /other", text=OTHER)]
+        while answers[-1].head.status != 429:
+            answers.append(await harness.ask("GET /costly", text=OTHER))
+        assert {403, 504, 429} <= {answer.head.status for answer in answers}
+        assert {b"2027-01-16T08:00:00Z"} == {field(answer, b"x-token-expires-at") for answer in answers}
+
+
 async def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
     """Who, what, by which rule, with which outcome; and no credential."""
     async with open_exchange(ok()) as harness:

@@ -26,6 +26,7 @@ SECONDS = 10.0
 """For one answer; longer is a fault, not slowness."""
 POLICY = """
 name = "known"
+explain_refusals = true
 upstream = "http://127.0.0.1:9"
 [token]
 prefixes = ["kn_"]

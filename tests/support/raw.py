@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -42,6 +43,7 @@ class RawBackend:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._threads: list[threading.Thread] = []
+        self._connections: set[socket.socket] = set()
         self._accepting = threading.Thread(target=self._accept, daemon=True)
 
     def __enter__(self) -> Self:
@@ -52,6 +54,10 @@ class RawBackend:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._accepting.join(TIMEOUT_SECONDS)
+        for connection in [*self._connections]:
+            # A connection that is kept for the next request gets none any more; answers under way are still written.
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
         for thread in self._threads:
             thread.join(TIMEOUT_SECONDS)
 
@@ -63,6 +69,7 @@ class RawBackend:
                 return
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             self._threads.append(thread)
+            self._connections.add(connection)
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
@@ -72,6 +79,8 @@ class RawBackend:
                 self._behave(connection)
             except OSError:
                 return  # the gateway closed it: that is what some tests wait for
+            finally:
+                self._connections.discard(connection)
 
 
 def read_head(connection: socket.socket) -> bytes:

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import javaproperties
 import openstep_plist
@@ -66,15 +66,15 @@ def list_rows(read: Read) -> Iterator[Row]:
             yield from _compare_tokens(file, document, read)
 
 
-def export(document: dict[str, Any], **chosen: Any) -> bytes:
-    kind = "translations" if "entries" in document else "design-tokens"
-    found = render(json.dumps(document).encode(), DocumentForm(kind), Variant(**chosen))  # type: ignore[arg-type]  # one of both
+def export(kind: Literal["translations", "design-tokens"], document: bytes, **chosen: Any) -> bytes:
+    found = render(document, DocumentForm(kind), Variant(**chosen))
     assert isinstance(found, Rendered)
     return found.content
 
 
 def _compare_texts(file: str, document: dict[str, Any], read: Read) -> Iterator[Row]:
     languages = document["languages"]
+    given_bytes = json.dumps(document).encode()
     expected = {one: {} for one in languages}  # type: dict[str, Texts]
     for entry in document["entries"]:
         for language, text in entry["values"].items():
@@ -83,7 +83,9 @@ def _compare_texts(file: str, document: dict[str, Any], read: Read) -> Iterator[
         shape = "flat" if "shape" in FORMATS["translations"][format_].heeds else "nested"
         if format_ == "yaml" and _has_entry_and_group(expected):
             continue  # Rails has no flat file: this document cannot be one, and the gateway says so
-        contents = {one: export(document, format=format_, shape=shape, lang=(one,)) for one in languages}
+        contents = {
+            one: export("translations", given_bytes, format=format_, shape=shape, lang=(one,)) for one in languages
+        }
         if reader is None:
             given = [
                 {"content": contents[one].decode(), "language": one, "keys": [*expected[one]], "isFlat": True}
@@ -161,7 +163,7 @@ def _read_po(content: bytes, _: str) -> Texts:
 
 
 def _read_yaml(content: bytes, language: str) -> Texts:
-    return dict(_flatten(yaml.safe_load(content)[language]))
+    return dict(_flatten(yaml.load(content, yaml.CSafeLoader)[language]))
 
 
 def _flatten(value: Any, way: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -265,7 +267,11 @@ def _measure(value: Any) -> tuple[float, str]:
 def _compare_tokens(file: str, document: dict[str, Any], read: Read) -> Iterator[Row]:
     tokens = _list_tokens(document)
     names = {name: name.replace(".", "-") for name in tokens}
-    css = {format_: export(document, format=format_).decode() for format_ in ("css", "scss", "less", "tailwind")}
+    given = json.dumps(document).encode()
+    css = {
+        format_: export("design-tokens", given, format=format_).decode()
+        for format_ in ("css", "scss", "less", "tailwind")
+    }
     uses = [f"p{index}" for index, _ in enumerate(tokens)]
     sass = [(use, f"#{{${_escape(names[name])}}}") for use, name in zip(uses, tokens, strict=True)]
     found: dict[tuple[str, str], dict[str, Any]] = {}
@@ -276,7 +282,7 @@ def _compare_tokens(file: str, document: dict[str, Any], read: Read) -> Iterator
     less = [(use, f"@{names[name]}") for use, name in zip(uses, tokens, strict=True)]
     answer = read(less=css["less"], uses=less)["less"]
     found["less", "less"] = {name: answer.get(use) for use, name in zip(uses, tokens, strict=True)}
-    dtcg = read(dtcg=json.loads(export(document, format="dtcg")))["style-dictionary"]
+    dtcg = read(dtcg=json.loads(export("design-tokens", given, format="dtcg")))["style-dictionary"]
     found["dtcg", "Style Dictionary"] = {name: dtcg.get(name) for name in tokens}
     for (format_, consumer), values in found.items():
         wrong = [
@@ -287,7 +293,11 @@ def _compare_tokens(file: str, document: dict[str, Any], read: Read) -> Iterator
         yield Row(file, format_, consumer, len(tokens), wrong)
     for format_, language in PARSERS.items():
         yield Row(
-            file, format_, "tree-sitter", len(tokens), _check_code(export(document, format=format_), language, tokens)
+            file,
+            format_,
+            "tree-sitter",
+            len(tokens),
+            _check_code(export("design-tokens", given, format=format_), language, tokens),
         )
 
 

@@ -27,7 +27,7 @@ from gateway.pull.model import Export, Outcome
 from gateway.pull.pace import Clock
 from gateway.pull.pulling import Progress, Run, pull_all
 from gateway.pull.transport import Transport
-from tests.adapters.upstream.test_tls import issue, openssl
+from tests.support.certificates import issue, openssl
 from tests.support.client import ask
 from tests.support.processes import GatewayServer, Process, free_port, is_listening, wait_until
 from tests.support.programs import find_program
@@ -276,7 +276,15 @@ def run_all(token: str, exports: list[Export], when: Time, seconds: float = 600,
     """Pull the exports with a clock of the test's own."""
     stopped = threading.Event()
     transport = Transport("", stopped)
-    run = Run(transport, when.clock(), {"T": token}, Progress(), seconds, stopped.set, parallel=parallel)
+    run = Run(
+        transport,
+        when.clock(),
+        {export.holder: token for export in exports},
+        Progress(),
+        seconds,
+        stopped.set,
+        parallel=parallel,
+    )
     return pull_all(run, exports)
 
 

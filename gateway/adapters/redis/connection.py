@@ -30,7 +30,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.private import over_network
+from gateway.adapters.redis.topologies.sentinel import FollowingPool, open_following_client
 from gateway.core.errors import ConfigurationError, StoreUnavailable
+from gateway.core.store_url import SCHEMES, is_behind_sentinels, parse_sentinel_url
 from gateway.core.usage import REFUSED
 
 LAST_TURNS = 8
@@ -103,8 +105,8 @@ _UNREACHABLE = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSErr
 logger = logging.getLogger(__name__)
 
 
-def open_client(url: str, timeout_seconds: float) -> Client:
-    """Return a client of the Redis at `url`, which connects with its first command.
+def open_client(url: str, timeout_seconds: float, sentinel_password: str = "") -> Client:
+    """Return a client of the Redis at `url`, which connects with its first command; Sentinels get their own password.
 
     Raise ConfigurationError if the URL is not a Redis URL.
     """
@@ -112,6 +114,9 @@ def open_client(url: str, timeout_seconds: float) -> Client:
         return EmbeddedStore().open_client()
     _check_options(url)
     try:
+        if is_behind_sentinels(url):
+            store = parse_sentinel_url(url)
+            return open_following_client(store, timeout_seconds, MAXIMUM_CONNECTIONS, sentinel_password)
         client = redis.asyncio.Redis.from_url(
             url,
             protocol=2,
@@ -129,7 +134,7 @@ def open_client(url: str, timeout_seconds: float) -> Client:
 def _check_options(url: str) -> None:
     """Raise ConfigurationError for an option that the URL may not set. redis-py would refuse it as it connects."""
     parts = urlsplit(url)
-    options = URL_OPTIONS.get(parts.scheme, ())
+    options = URL_OPTIONS.get(SCHEMES.get(parts.scheme, parts.scheme), ())
     for option in parse_qs(parts.query, keep_blank_values=True) if options else ():
         if option not in options:
             near = get_close_matches(option, options, 1)
@@ -139,6 +144,8 @@ def _check_options(url: str) -> None:
 
 def address_of(client: Client) -> str:
     """Return where the client's Redis is, without what the URL has of user and password."""
+    if isinstance(client.connection_pool, FollowingPool):
+        return client.connection_pool.describe()
     where = client.connection_pool.connection_kwargs
     return str(where["path"]) if "path" in where else f"{where.get('host')}:{where.get('port')}"
 

@@ -112,6 +112,9 @@ class Refused(msgspec.Struct, frozen=True):
     """What a proxy that asks leaves out (core/http/forward_auth.py)."""
     upstream_error: str = ""
     """Why the backend failed (core/upstream/causes.py)."""
+    presented: TokenRecord | None = None
+    """The record of a token that exists but proves nothing: revoked, disabled, or outside its dates. It authenticates
+    nobody, so there are no facts beside it."""
 
 
 Verdict: TypeAlias = Authorized | Refused
@@ -175,7 +178,8 @@ TOKEN_CHECKS: tuple[tuple[Reason, Check], ...] = (
     (Reason.NOT_YET_VALID_TOKEN, _is_not_yet_valid),
     (Reason.EXPIRED_TOKEN, _is_expired),
 )
-"""If one of these fails, the token proves nothing about its bearer, and the answer reveals nothing about the token."""
+"""If one of these fails, the token proves nothing about its bearer. The answer reveals which one only if the policy
+explains refusals (refusals.py)."""
 
 FAILED_CREDENTIALS = frozenset({Reason.MALFORMED_CREDENTIALS, Reason.UNKNOWN_TOKEN})
 """Reasons that may mean a guess. A token that exists is no guess, whatever its state: an old secret is no attack."""
@@ -196,12 +200,12 @@ def decide(facts: AdmissionFacts) -> Verdict:
         return Authorized(rule, facts) if facts.is_charged else _refuse(Reason.QUOTA_EXCEEDED, facts)
     record = facts.record
     if facts.is_revoked:
-        return Refused(Reason.REVOKED_TOKEN, rule)
+        return Refused(Reason.REVOKED_TOKEN, rule, presented=record)
     if record is None:
         return Refused(Reason.UNKNOWN_TOKEN, rule)
     for reason, fails in TOKEN_CHECKS:
         if fails(record, facts):
-            return Refused(reason, rule)
+            return Refused(reason, rule, presented=record)
     for reason, fails in PERMISSION_CHECKS:
         if fails(record, facts):
             return _refuse(reason, facts)

@@ -1,9 +1,11 @@
 """Turn reasons into answers: the only place that gives a reason its status, challenge and content.
 
 Content is problem details (RFC 9457), or what the policy's `[errors]` has for the reason or the status. To the client
-all token reasons read `invalid_token`: which one it was is in the access log, for the operator.
+all token reasons read `invalid_token`: which one it was is in the access log, for the operator. Only the detail can say
+more, to the bearer of a token that exists (core/admission/refusals.py).
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +34,8 @@ class Problem(msgspec.Struct, frozen=True):
     challenge: str | None = None
 
 
+_NOT_DESCRIBING = re.compile(r"[^ !#-\[\]-~]")
+"""The characters that an `error_description` cannot have (RFC 6750 3)."""
 _UNAUTHORIZED = "Unauthorized"
 _INVALID_TOKEN = Problem(401, _UNAUTHORIZED, "The token is not valid.", challenge="invalid_token")
 _REDUCED_CAPACITY = "Temporarily Reduced Capacity"
@@ -61,7 +65,10 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.MISSING_ORIGINAL: Problem(
         400, "Bad Request", "The proxy must name the original request completely, with each field once."
     ),
-    Reason.UNTRUSTED_PROXY: Problem(403, "Forbidden", "Only trusted proxies may use this address."),
+    Reason.UNTRUSTED_PROXY: Problem(
+        403, "Forbidden", "Only proxies that GATEWAY_TRUSTED_PROXIES names may use this address."
+    ),
+    Reason.EXCHANGE_REFUSED: Problem(400, "Bad Request", "The token exchange was refused."),
     Reason.NO_MATCHING_RULE: Problem(404, "Not Found", "No rule matches this host, method and path."),
     Reason.MISSING_CREDENTIALS: Problem(401, _UNAUTHORIZED, "The request needs a token.", challenge=""),
     Reason.MALFORMED_CREDENTIALS: _INVALID_TOKEN,
@@ -173,7 +180,7 @@ def _build_challenges(problem: Problem, policy: Policy, required_scopes: tuple[s
     """
     parameters: dict[str, str] = {}
     if problem.challenge:
-        parameters = {"error": problem.challenge, "error_description": problem.detail}
+        parameters = {"error": problem.challenge, "error_description": _NOT_DESCRIBING.sub("?", problem.detail)}
     if problem.status == 403 and required_scopes:
         parameters["scope"] = " ".join(required_scopes)
     return [(b"www-authenticate", _build_challenge(source, policy.name, parameters)) for source in policy.credentials]
