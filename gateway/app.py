@@ -17,16 +17,19 @@ from litestar import Litestar
 
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
-from gateway.adapters.issuers.documents import fetch_document
-from gateway.adapters.issuers.id_tokens import IdTokens
-from gateway.adapters.issuers.key_sets import KeySets
 from gateway.adapters.logs.access_log import FileAccessLog
 from gateway.adapters.logs.error_log import mask_logs
 from gateway.adapters.logs.hangups import HANGUPS
+from gateway.adapters.outside.documents import fetch_document
+from gateway.adapters.outside.id_tokens import IdTokens
+from gateway.adapters.outside.key_sets import KeySets, read_issuer, read_leak_keys
+from gateway.adapters.outside.leak_signatures import LeakSignatures
+from gateway.adapters.outside.webhook import Webhook
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.policy_versions import RedisVersions
 from gateway.adapters.ports import Closeable, Upstreams
 from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.audit import RedisAlertMarks
 from gateway.adapters.redis.connection import BoundedConnection, Client, Meaning, RedisConnection, open_client
 from gateway.adapters.redis.exports import ApartHeads, Limits, RedisExports
 from gateway.adapters.redis.fetch_leases import RedisFetches
@@ -41,8 +44,10 @@ from gateway.adapters.streams import HeldBytes
 from gateway.adapters.upstream.pool import HttpUpstreams
 from gateway.core.durability import Readiness
 from gateway.core.http.assertions import Issuer
+from gateway.management.alerting import Alerting
 from gateway.management.building import build_management
 from gateway.management.exchanging import TokenExchange
+from gateway.management.leaks import LeakReports
 from gateway.management.product_api import ProductApi
 from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.cache import ExportCache
@@ -52,6 +57,7 @@ from gateway.pipeline.recognition import Recognition
 from gateway.pipeline.variants import VariantBuilder
 from gateway.server.arrival import Arrivals
 from gateway.server.forward_auth import ForwardAuth
+from gateway.server.leak_reports import LeakReportEndpoint
 from gateway.server.listener import Capacity, Proxy, PublicListener
 from gateway.server.listener_tls import TlsFiles, open_tls
 from gateway.server.own_endpoints import build_operations
@@ -60,6 +66,8 @@ from gateway.server.token_exchange import TokenExchangeEndpoint
 from gateway.server.whoami import Whoami
 from gateway.settings import (
     Settings,
+    parse_alerts,
+    parse_leak_keys,
     parse_own_addresses,
     parse_proxy_protocol,
     parse_trusted_proxies,
@@ -97,8 +105,7 @@ class Gateway:
         keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
         self.public_keys = keys.published if keys else ()
         issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
-        self.own = parse_own_addresses(settings)
-        self.policies = policies or open_policies(settings)
+        self.own, self.policies = parse_own_addresses(settings), policies or open_policies(settings)
         self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
         self.managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not admissions' own
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
@@ -119,7 +126,7 @@ class Gateway:
         self.admissions = RedisAdmissions(self.redis)
         self.failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
         self.authenticator = Authenticator(self.failures, settings.token_pepper.encode())
-        self.token_exchange = self._open_exchange()
+        self._open_outside(settings)
         self.exchange = Exchange(
             policies=self.policies,
             admissions=self.admissions,
@@ -132,6 +139,7 @@ class Gateway:
             usage_counter=self.usage_counter,
             issuer=issuer,
             product_api=ProductApi(self.management),
+            watch=self.alerting,
         )
 
     def build_recognition(
@@ -175,11 +183,23 @@ class Gateway:
         self.fetches = RedisFetches(self.waited_for)
         return RedisExports(self.exports_redis, settings.export_memory, counts, limits=limits)
 
-    def _open_exchange(self) -> TokenExchange:
-        """Open the exchange of ID tokens, and the connections to their issuers."""
+    def _open_outside(self, settings: Settings) -> None:
+        """Open what speaks to others than clients and backends: issuers, GitHub, the operators' webhook."""
         self.issuers = HttpUpstreams()
-        self.key_sets = KeySets(partial(fetch_document, self.issuers), time.monotonic)
-        return TokenExchange(self.policies, IdTokens(self.key_sets), self.management)
+        fetch, marks = partial(fetch_document, self.issuers), RedisAlertMarks(self.managing)
+        self.key_sets = KeySets(partial(read_issuer, fetch), time.monotonic)
+        self.leak_keys = KeySets(partial(read_leak_keys, fetch), time.monotonic)
+        self.token_exchange = TokenExchange(self.policies, IdTokens(self.key_sets), self.management)
+        self.webhook: Webhook | None = None
+        self.alerting: Alerting | None = None
+        if (receiver := parse_alerts(settings)) is not None:
+            self.webhook = Webhook(*receiver, self.issuers, self.cache_counts, time.time)
+            mistakes = self.policy_mistakes
+            self.alerting = Alerting(self.management, self.policies, marks, self.webhook, mistakes, time.time)
+        self.leak_signatures: LeakSignatures | None = None
+        if url := parse_leak_keys(settings):
+            self.leak_signatures = LeakSignatures(self.leak_keys, url)
+        self.leak_reports = LeakReports(self.management, self.policies, marks, self.alerting)
 
     def policy_mistakes(self) -> tuple[str, ...]:
         """Return the mistakes of the policy files, if the running set is older than they."""
@@ -196,11 +216,14 @@ class Gateway:
     @asynccontextmanager
     async def running(self, on_reload: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
         """Follow changes of the policy files, and hangups, until the end, and then close everything."""
-        tasks = (
+        tasks = [
             asyncio.create_task(self.policies.watch(on_reload)),
             asyncio.create_task(HANGUPS.follow(partial(self._reload, on_reload))),
             asyncio.create_task(self.readiness.warn_of_missing_commands()),
-        )
+        ]
+        if self.webhook is not None and self.alerting is not None:
+            tasks.append(asyncio.create_task(self.webhook.deliver_alerts()))
+            tasks.append(asyncio.create_task(self.alerting.watch_events(asyncio.sleep)))
         self.versions.start()
         try:
             yield
@@ -227,6 +250,7 @@ class Gateway:
             self.exports_redis,
             self.upstreams,
             self.key_sets,
+            self.leak_keys,
             self.issuers,
             self.refunds,
             self.managing,
@@ -297,7 +321,9 @@ def build_listener(gateway: Gateway, settings: Settings) -> PublicListener:
     forward_auth = ForwardAuth(gateway.exchange, acceptor, gateway.own)
     whoami = Whoami(gateway.exchange, gateway.authenticator, gateway.policies, gateway.tokens, acceptor)
     token_exchange = TokenExchangeEndpoint(gateway.exchange, gateway.authenticator, gateway.token_exchange, acceptor)
-    operations = build_operations(gateway, whoami, token_exchange, run, gateway.own)
+    signatures = gateway.leak_signatures
+    leaks = None if signatures is None else LeakReportEndpoint(signatures, gateway.leak_reports, acceptor)
+    operations = build_operations(gateway, whoami, token_exchange, leaks, run, gateway.own)
     mode, capacity = settings.recognition, Capacity(settings.max_requests)
     recognition = None
     if mode != "off":

@@ -12,15 +12,17 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from gateway.core.alerts import parse_secret
 from gateway.core.errors import ConfigurationError
 from gateway.core.http.client_address import ForwardingField, Networks, TrustedProxies, parse_networks
+from gateway.core.http.targets import is_protected
 from gateway.core.own_addresses import DEFAULT_PREFIX, OwnAddresses, parse_prefix
 from gateway.core.store_url import is_behind_sentinels, parse_sentinel_url
 
 PREFIX = "GATEWAY_"
 NO_SETTINGS = ("GATEWAY_DEMO_", "GATEWAY_FUZZ_", "GATEWAY_TEST_")
 """Prefixes of variables of `gateway demo` and of the tests: a gateway that is started beside them ignores them."""
-SECRETS = {"token_pepper", "assertion_key", "sentinel_password"}
+SECRETS = {"token_pepper", "assertion_key", "sentinel_password", "alerts_secret"}
 """Settings that are never shown."""
 
 
@@ -95,6 +97,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     instance: str = ""
     """The name of this gateway in CDN-Loop; empty: a new one at each start. Nodes behind one address may share it, so
     that a loop through that address is detected at once."""
+    alerts_url: str = ""
+    """https:// address of the operators' webhook, which gets signed alerts; empty: there is none."""
+    alerts_secret: str = ""
+    """Key that signs alerts: `whsec_` and base64 of 24 to 64 bytes."""
+    leak_keys_url: str = ""
+    """https:// address of the keys that sign leak reports: https://api.github.com/meta/public_keys/secret_scanning.
+    Empty: no leak reports are taken."""
     access_log: str = ""
     """Where access records go, as JSON lines: a file, `-` for standard output, empty for none."""
     log_format: Literal["text", "json"] = "text"
@@ -218,6 +227,27 @@ def parse_sign_in(text: str) -> frozenset[str]:
     for kind in sorted(kinds - set(SIGN_IN_KINDS)):
         raise ConfigurationError(f"sign in: {kind!r} is none of {', '.join(SIGN_IN_KINDS)}")
     return kinds
+
+
+def parse_alerts(settings: Settings) -> tuple[str, bytes] | None:
+    """Return the URL of the operators' webhook and its key, or None. Raise ConfigurationError."""
+    url = settings.alerts_url
+    if not url and not settings.alerts_secret:
+        return None
+    if not is_protected(url):
+        raise ConfigurationError(f"alerts url: {_mask(url)!r} is no https:// URL, nor one of this machine")
+    try:
+        return url, parse_secret(settings.alerts_secret)
+    except ValueError as error:
+        raise ConfigurationError(f"alerts secret: {error}") from error
+
+
+def parse_leak_keys(settings: Settings) -> str:
+    """Return the URL of the keys of leak reports, empty for none. Raise ConfigurationError."""
+    url = settings.leak_keys_url
+    if url and not is_protected(url):
+        raise ConfigurationError(f"leak keys url: {_mask(url)!r} is no https:// URL, nor one of this machine")
+    return url
 
 
 def parse_own_addresses(settings: Settings) -> OwnAddresses:

@@ -260,6 +260,14 @@ class FailedCredentials(Protocol):
         ...
 
 
+class OutcomeWatch(Protocol):
+    """Watches outcomes for what operators are alerted of."""
+
+    def note_outcome(self, outcome: "Authorized | Refused", client: str) -> None:
+        """Leave a note about an outcome; never block and never raise. `client` is the address."""
+        ...
+
+
 class AccessLog(Protocol):
     """The destination of access records."""
 

@@ -32,6 +32,8 @@ from gateway.settings import (
     PREFIX,
     Settings,
     describe_store,
+    parse_alerts,
+    parse_leak_keys,
     parse_own_addresses,
     parse_proxy_protocol,
     parse_sign_in,
@@ -157,6 +159,8 @@ def check_settings(settings: Settings) -> PolicySet:
     parse_proxy_protocol(settings)
     open_tls(TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca))
     parse_sign_in(settings.sign_in)
+    parse_alerts(settings)
+    parse_leak_keys(settings)
     upstreams = parse_upstreams(settings.upstreams)
     if settings.assertion_key:
         SigningKeys(settings.assertion_key)

@@ -17,6 +17,7 @@ from gateway.adapters.ports import (
     AccessLog,
     Admissions,
     InFlight,
+    OutcomeWatch,
     PolicySource,
     QuotaRefunds,
     Streams,
@@ -104,7 +105,9 @@ class Exchange:
         usage_counter: UsageCounter | None = None,
         issuer: Issuer | None = None,
         product_api: ProductApi | None = None,
+        watch: OutcomeWatch | None = None,
     ) -> None:
+        self._watch = watch
         self._product_api = product_api
         self._issuer = issuer
         self._policies = policies
@@ -288,6 +291,8 @@ class Exchange:
             self._refunds.refund(outcome)
         if self._usage_counter is not None:
             self._usage_counter.count_request(outcome, response.head)
+        if self._watch is not None:
+            self._watch.note_outcome(outcome, request.client)
         fields.append((b"x-request-id", request.id.encode()))
         if field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))

@@ -60,14 +60,15 @@ def test_the_schema_is_json_schema() -> None:
         "upstream",
         "token",
         "management",
+        "explain_refusals",
+        "on_leak",
+        "trust",
         "scopes",
         "bundles",
         "plans",
         "quotas",
         "rules",
         "errors",
-        "explain_refusals",
-        "trust",
         "tests",
     } == set(properties)
 

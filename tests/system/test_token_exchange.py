@@ -21,8 +21,10 @@ from tests.support.client import Answer, ask
 from tests.support.command_line import run_command, run_json
 from tests.support.issuer import DISCOVERY, GITHUB, REQUEST_TOKEN, Issuer
 from tests.support.processes import GatewayServer, wait_until
+from tests.support.raw import RawBackend
 from tests.support.shared_gateway import SharedGateway
 from tests.system.conftest import Serve, Share
+from tests.system.test_pull import always, reply
 
 POLICY = """
 name = "system"
@@ -132,6 +134,13 @@ def test_a_job_gets_a_token_for_its_id_token(
     assert token not in gateway.text()
     wait_until(lambda: gateway.records_of(identity["id"]) != [], "the access log has the exchange")
     assert "POST /-/token-exchange" == gateway.records_of(identity["id"])[0]["rule"]
+
+
+def test_a_job_is_named_on_one_line(gateway: SharedGateway, issuer: Issuer) -> None:
+    """A workflow may be called what its author likes; a name of a token is short, and has no line breaks."""
+    token = granted(exchange(gateway, issuer.sign(workflow="a\nb" + "x" * 300)))
+    name = ask(gateway.port, "GET", "/-/whoami", token=token).json()["name"]
+    assert (255, "acme/website a bx") == (len(name), name[:17])
 
 
 def test_tokens_of_one_repository_share_their_quotas(gateway: SharedGateway, issuer: Issuer) -> None:
@@ -413,6 +422,17 @@ def test_an_issuer_that_is_away_makes_a_job_wait(gateway: SharedGateway, issuer:
     done = pull(gateway, tmp_path / "export.json", *AUDIENCE, "--total-time", "2s", **github(issuer))
     assert 4 == done.exit_code
     assert "503" in done.output
+
+
+def test_a_server_that_sends_an_id_token_back_does_not_show_it(issuer: Issuer, tmp_path: Path) -> None:
+    """Whatever stands in for the gateway: no line of the job's log has the ID token."""
+    id_token = issuer.sign()
+    told = json.dumps({"error": "invalid_grant", "error_description": id_token[:200]}).encode()
+    with RawBackend(always(reply(told, "Content-Type: application/json", status="400 Bad Request"))) as server:
+        command = ["pull", f"http://127.0.0.1:{server.port}{EXPORT}", "-o", str(tmp_path / "x")]
+        done = CliRunner().invoke(commands, command, env={**JOB, "GATEWAY_ID_TOKEN": id_token[:200]})
+    assert (3, True) == (done.exit_code, "***" in done.output)
+    assert id_token[:200] not in done.output
 
 
 def test_a_job_without_anything_is_told_of_both_ways(gateway: SharedGateway, tmp_path: Path) -> None:

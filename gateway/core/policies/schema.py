@@ -475,6 +475,8 @@ class PolicyDocument(Table, frozen=True, kw_only=True):
 
     An unknown token gets the usual answer, so nobody learns anything by guessing.
     """
+    on_leak: Literal["revoke", "notify"] = "revoke"
+    """What a leak report does: revoke the token with all that was made with it, or only raise an alert."""
     errors: dict[str, dict[str, Any]] = {}
     """Status or reason to the JSON content that replaces problem details, in the product's own format."""
     management: ManagementTable | None = None
