@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 import redis
@@ -22,6 +22,7 @@ from tests.support.command_line import run_command, run_json
 from tests.support.issuer import DISCOVERY, GITHUB, REQUEST_TOKEN, Issuer
 from tests.support.processes import GatewayServer, wait_until
 from tests.support.raw import RawBackend
+from tests.support.relay_thread import relay_to
 from tests.support.shared_gateway import SharedGateway
 from tests.system.conftest import Serve, Share
 from tests.system.test_pull import always, reply
@@ -299,6 +300,15 @@ def test_whoever_sends_many_forged_ones_is_stopped(serve: Serve, redis_url: str,
     answer = exchange(gateway, issuer.sign())
     assert 429 == answer.status
     assert answer.field("retry-after") is not None
+
+
+def test_without_redis_there_is_no_token(serve: Serve, redis_url: str, issuer: Issuer) -> None:
+    """503 with Retry-After, never a token that nobody could revoke."""
+    with relay_to(urlsplit(redis_url).port or 0) as relay:
+        gateway = serve(f"redis://127.0.0.1:{relay.port}/0")
+        granted(exchange(gateway, issuer.sign()))
+    answer = exchange(gateway, issuer.sign())
+    assert (503, "store_unavailable", "1") == (answer.status, answer.json()["code"], answer.field("retry-after"))
 
 
 def test_a_job_token_ends_and_leaves_nothing(
