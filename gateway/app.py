@@ -151,6 +151,7 @@ class Gateway:
             admissions=self.admissions,
             releases=self.refunds,
             recall=self.exports.recall,
+            passages=self.upstreams,
             offered=self.encoder.offered,
             access_log=self.access_log,
             usage_counter=self.usage_counter,

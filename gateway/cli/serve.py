@@ -22,7 +22,7 @@ from gateway.adapters.signing_keys import SigningKeys
 from gateway.cli.connecting import awaited, open_connection
 from gateway.cli.process.first_process import leave_first_process
 from gateway.cli.process.listening import open_listeners, url_of
-from gateway.cli.process.workers import admin_beside, begin_process, exit_when_told, keep_workers
+from gateway.cli.process.workers import admin_beside, begin_process, exit_when_told, keep_workers, refuse_to_renew
 from gateway.cli.setting_options import SettingsCommand, setting_options, write_variables
 from gateway.core.durability import StoreFacts, check_store
 from gateway.core.errors import ConfigurationError, StoreUnavailable
@@ -83,6 +83,7 @@ def serve(**options: object) -> None:
             with admin_beside(admin, settings.stop_timeout):
                 keep_workers(listener, settings.workers, settings.stop_timeout, partial(logger.info, "%s", line))
         else:
+            refuse_to_renew()
             serve_here(settings, listener, admin, line)
 
 

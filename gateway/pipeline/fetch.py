@@ -338,7 +338,7 @@ class UpstreamFetcher:
 
         fields = self._sign(request, admission, target, fields)
         interim = pass_on if inform is not None else None
-        answer = await self._upstreams.send(upstream, request.method, target, fields, content, interim)
+        answer = await self._upstreams.send(upstream, request.method, target, fields, content, interim, request.lesson)
         return Response(translate(answer.head), answer.content)
 
     def _sign(self, request: RequestHead, admission: Authorized, target: str, fields: list[Field]) -> list[Field]:

@@ -123,8 +123,16 @@ class RedisQuotaRefunds:
             ]
         )
 
+    def hold(self, lease: str, leased: Sequence[tuple[str, Quota]]) -> None:
+        """Count the request of this lease as in flight until it is released, though it takes longer than a lease."""
+        if leased:  # nothing for a plan without such a limit
+            self._held[lease] = [_Change(key, quota, "renew", lease) for key, quota in leased]
+            if self._renewing is None:
+                self._renewing = asyncio.create_task(self._renew())
+
     def release(self, lease: str, leased: Sequence[tuple[str, Quota]]) -> None:
         """End the request of this lease: soon it is counted no longer."""
+        self._held.pop(lease, None)
         self._add([_Change(key, quota, "release", lease) for key, quota in leased])
 
     def refund(self, outcome: Authorized | Refused) -> None:
@@ -144,11 +152,7 @@ class RedisQuotaRefunds:
     def in_flight(self, facts: AdmissionFacts) -> InFlight:
         """Count the request as in flight until the end of the `with` block, or of a stream that it leads to."""
         lease = facts.request.lease if facts.is_charged else ""
-        renewals = [_Change(key, quota, "renew", lease) for key, quota in self.leased(facts)]
-        if renewals:  # none for a plan without such a limit
-            self._held[lease] = renewals
-            if self._renewing is None:
-                self._renewing = asyncio.create_task(self._renew())
+        self.hold(lease, self.leased(facts))
         return CountedRequest(lambda: self._release(lease))
 
     async def close(self) -> None:

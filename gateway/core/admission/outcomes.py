@@ -136,6 +136,7 @@ def build_access_record(
         ended=ended,
         sent_bytes=sent_bytes,
         duration_seconds=round(max(0.0, ended_at - request.received_at), 6),
+        decided=facts.now if facts else 0,
         policy=rule.policy.name if rule else "",
         rule=rule.pattern.text if rule else "",
         token=identity,

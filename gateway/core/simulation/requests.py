@@ -38,7 +38,7 @@ class LoggedRequest(msgspec.Struct, gc=False):
     cache: str = ""
     rule: str = ""
     decided: int = 0
-    """When its quotas were charged, by Redis' clock in Unix milliseconds; 0 if the log does not say it."""
+    """When its quotas were charged, by Redis' clock in Unix milliseconds; if the log does not say it, its time."""
 
 
 class NotALogLine(ValueError):

@@ -341,6 +341,7 @@ def _spread(key: str, values: dict[str, Value], inside: dict[str, set[str]]) -> 
     """
     leaves: dict[str, Leaf] = {}
     forms: dict[str, dict[str, Leaf]] = {}
+    own: set[str] = set()
     for language, value in values.items():
         if not isinstance(value, dict):
             if value is not None:
@@ -349,17 +350,21 @@ def _spread(key: str, values: dict[str, Value], inside: dict[str, set[str]]) -> 
         for form, inner in value.items():
             if isinstance(inner, dict):
                 inside.setdefault(f"{key}.{form}", set()).update(inner)
-                parts = {f"{form}.{part}": leaf for part, leaf in inner.items()}
+                parts: Iterable[tuple[str, Leaf]] = [(f"{form}.{part}", leaf) for part, leaf in inner.items()]
             else:
-                inside.setdefault(key, set()).add(form)
-                parts = {form: inner}
-            for part, leaf in parts.items():
+                own.add(form)
+                parts = ((form, inner),)
+            for part, leaf in parts:
                 if leaf is None:
                     continue
-                texts = forms.setdefault(part, {})
-                if language in texts:  # "a.b" beside "b" in "a": reported like any other repetition
+                texts = forms.get(part)
+                if texts is None:
+                    texts = forms[part] = {}
+                elif language in texts:  # "a.b" beside "b" in "a": reported like any other repetition
                     yield f"{key}.{part}", {language: leaf}
                 texts[language] = leaf
+    if own:
+        inside.setdefault(key, set()).update(own)
     yield key, leaves
     for part, texts in forms.items():
         yield f"{key}.{part}", texts

@@ -33,6 +33,7 @@ class Receiver:
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
         inform: Any = None,
+        lesson: Any = None,
     ) -> Response:
         assert content is not None
         sent = b"".join([piece async for piece in content])
