@@ -110,7 +110,8 @@ class Gateway:
         self.managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not admissions' own
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
-        self.refunds = RedisQuotaRefunds(self.redis, request_ids().__next__)
+        self.admissions = RedisAdmissions(self.redis)
+        self.refunds = RedisQuotaRefunds(self.redis, self.admissions, request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
         exports = self.exports = self._open_exports(settings, client)
         self.encoder, self.renderer = ContentEncoder(), ProcessRenderer()
@@ -123,7 +124,6 @@ class Gateway:
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
         self.usage_counter = RedisUsageCounter(self.counting_redis, self.cache_counts, time.time)
         self.versions = RedisVersions(self.counting_redis, process_name(), self.policies)
-        self.admissions = RedisAdmissions(self.redis)
         self.failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
         self.authenticator = Authenticator(self.failures, settings.token_pepper.encode())
         self._open_outside(settings)
