@@ -124,7 +124,7 @@ def _send(
         return Failed(result, f"{export.origin} cannot be reached: {clean(head.message)}.")
     try:
         answer = msgspec.json.decode(content, type=_Answer)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         answer = _Answer()
     if head.status == 200 and answer.access_token:
         return answer.access_token
@@ -152,7 +152,7 @@ def _ask_github(transport: Transport, url: str, token: str, audience: str) -> st
     try:
         if head.status == 200:
             return msgspec.json.decode(content, type=_GithubAnswer).value
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         pass
     result = Result.UNREACHABLE if head.status in RETRIED else Result.REFUSED
     return Failed(result, f"{head.status}: GitHub gives no ID token. Give the job `permissions: id-token: write`.")

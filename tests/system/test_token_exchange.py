@@ -480,6 +480,19 @@ def test_a_server_that_sends_an_id_token_back_does_not_show_it(issuer: Issuer, t
     assert id_token[:200] not in done.output
 
 
+@pytest.mark.parametrize("content", [b'{"a":' + b"[" * 60_000, b'{"error":"\xff"}', b'{"error":5}', b"[]", b""])
+def test_an_answer_of_another_form_is_a_refusal(content: bytes, tmp_path: Path) -> None:
+    """Whatever answers, the gateway or GitHub's address, the job fails with a sentence and not with a traceback."""
+    with RawBackend(always(reply(content, "Content-Type: application/json"))) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        command = ["pull", f"{url}{EXPORT}", "-o", str(tmp_path / "x")]
+        answered = CliRunner().invoke(commands, command, env={**JOB, "GATEWAY_ID_TOKEN": "id-token-of-the-job"})
+        request = {"ACTIONS_ID_TOKEN_REQUEST_URL": url, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": REQUEST_TOKEN}
+        asked = CliRunner().invoke(commands, command, env={**JOB, **request})
+    for done, told in ((answered, "the gateway gives no token"), (asked, "GitHub gives no ID token")):
+        assert (3, True) == (done.exit_code, told in done.output), (done.output, done.exception)
+
+
 def test_a_job_without_anything_is_told_of_both_ways(gateway: SharedGateway, tmp_path: Path) -> None:
     """A token in a secret, or an ID token of the job."""
     done = pull(gateway, tmp_path / "export.json")
