@@ -236,7 +236,7 @@ def parse_alerts(settings: Settings) -> tuple[str, bytes] | None:
     if not url and not settings.alerts_secret:
         return None
     if not is_protected(url):
-        raise ConfigurationError(f"alerts url: {_mask(url)!r} is no https:// URL, nor one of this machine")
+        raise ConfigurationError(f"alerts url: {_mask(url)!r} is no valid https:// URL, nor one of this machine")
     try:
         return url, parse_secret(settings.alerts_secret)
     except ValueError as error:
@@ -247,7 +247,7 @@ def parse_leak_keys(settings: Settings) -> str:
     """Return the URL of the keys of leak reports, empty for none. Raise ConfigurationError."""
     url = settings.leak_keys_url
     if url and not is_protected(url):
-        raise ConfigurationError(f"leak keys url: {_mask(url)!r} is no https:// URL, nor one of this machine")
+        raise ConfigurationError(f"leak keys url: {_mask(url)!r} is no valid https:// URL, nor one of this machine")
     return url
 
 

@@ -241,6 +241,25 @@ def test_the_webhook_of_operators_is_found() -> None:
     assert SECRET not in repr(Settings(redis_url="memory://", alerts_secret=SECRET))
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ops.example:99999/hook",
+        "https://ops.example:0/hook",
+        "https://ops.example:port/hook",
+        "https://\xf6ps.example/hook",
+        "https://ops.example/hook x",
+        "https://ops.example/hook\r\n",
+    ],
+)
+def test_a_url_that_cannot_be_asked_is_a_mistake_of_the_settings(url: str) -> None:
+    """And not an internal error at the first alert, when nobody looks."""
+    with pytest.raises(ConfigurationError, match="alerts url"):
+        parse_alerts(Settings(redis_url="memory://", alerts_url=url, alerts_secret=SECRET))
+    with pytest.raises(ConfigurationError, match="leak keys url"):
+        parse_leak_keys(Settings(redis_url="memory://", leak_keys_url=url))
+
+
 @pytest.mark.parametrize("url", ["http://api.github.com/keys", "file:///etc/passwd", "github"])
 def test_keys_of_leak_reports_come_by_https(url: str) -> None:
     """Whoever could change them on the way could revoke tokens."""

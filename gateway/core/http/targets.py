@@ -51,9 +51,16 @@ def _is_encoded_byte(text: str) -> bool:
 
 
 def is_protected(url: str) -> bool:
-    """Return whether what is sent to a URL goes by TLS, or stays on this machine."""
+    """Return whether what is sent to a URL goes by TLS, or stays on this machine.
+
+    False if no request can be written for it: RFC 3986 has only ASCII without spaces in it, and a port from 1 to 65535.
+    """
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return False
     try:
         parts = urlsplit(url)
+        if parts.port == 0:
+            return False
     except ValueError:
         return False
     return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))
