@@ -66,7 +66,8 @@ USAGE_TIMEOUT_SECONDS = 2.0
 class Gateway:
     """The parts of one worker, built from the settings. A given `client` is used and closed as its own.
 
-    `upstreams` replace the policies' backends. `policies` are shared by several gateways of one process.
+    `upstreams` replace the policies' backends. `policies` are shared by several gateways of one process. `clock` gives
+    Unix seconds; `new_id` gives names that no other worker gives.
     """
 
     def __init__(
@@ -75,7 +76,10 @@ class Gateway:
         client: "Client | None" = None,
         upstreams: "Upstreams | None" = None,
         policies: PolicyFiles | None = None,
+        clock: Callable[[], float] = time.time,
+        new_id: Callable[[], str] | None = None,
     ) -> None:
+        self._clock = clock
         client = client or open_client(settings.redis_url, settings.redis_timeout)
         self.cache_counts: Counter[str] = Counter()
         self.redis = RedisConnection(client, settings.redis_timeout, self.cache_counts)
@@ -89,7 +93,7 @@ class Gateway:
         self.managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not admissions' own
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
-        self.refunds = RedisQuotaRefunds(self.redis, request_ids().__next__)
+        self.refunds = RedisQuotaRefunds(self.redis, new_id or request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
         exports = self.exports = self._open_exports(settings, client)
         self.encoder = ContentEncoder()
@@ -101,7 +105,7 @@ class Gateway:
         self.fetcher = UpstreamFetcher(*parts, VariantBuilder(documents, exports, self.renderer), issuer, instance)
         self.export_cache = ExportCache(content_store, self.fetcher, self.fetches, self.cache_counts, self.heads)
         self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
-        self.usage_counter = RedisUsageCounter(self.counting_redis, self.cache_counts, time.time)
+        self.usage_counter = RedisUsageCounter(self.counting_redis, self.cache_counts, clock)
         self.versions = RedisVersions(self.counting_redis, process_name(), self.policies)
         self.admissions = RedisAdmissions(self.redis)
         self.failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
@@ -114,7 +118,7 @@ class Gateway:
             streams=self.streams,
             authenticator=self.authenticator,
             access_log=self.access_log,
-            clock=time.time,
+            clock=clock,
             usage_counter=self.usage_counter,
             issuer=issuer,
             product_api=ProductApi(self.management),
@@ -134,7 +138,7 @@ class Gateway:
             usage_counter=self.usage_counter,
             failures=self.failures,
             counts=self.cache_counts,
-            clock=time.time,
+            clock=self._clock,
             new_id=new_id,
             may_take=may_take,
             verifies=verifies,
