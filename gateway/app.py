@@ -17,6 +17,9 @@ from litestar import Litestar
 
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
+from gateway.adapters.issuers.documents import fetch_document
+from gateway.adapters.issuers.id_tokens import IdTokens
+from gateway.adapters.issuers.key_sets import KeySets
 from gateway.adapters.logs.access_log import FileAccessLog
 from gateway.adapters.logs.error_log import mask_logs
 from gateway.adapters.logs.hangups import HANGUPS
@@ -39,6 +42,7 @@ from gateway.adapters.upstream.pool import HttpUpstreams
 from gateway.core.durability import Readiness
 from gateway.core.http.assertions import Issuer
 from gateway.management.building import build_management
+from gateway.management.exchanging import TokenExchange
 from gateway.management.product_api import ProductApi
 from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.cache import ExportCache
@@ -50,6 +54,7 @@ from gateway.server.forward_auth import ForwardAuth
 from gateway.server.listener import Capacity, Proxy, PublicListener
 from gateway.server.own_endpoints import build_operations
 from gateway.server.requests import RequestAcceptor
+from gateway.server.token_exchange import TokenExchangeEndpoint
 from gateway.server.whoami import Whoami
 from gateway.settings import Settings, parse_own_addresses, parse_trusted_proxies, parse_upstreams, read_settings
 
@@ -96,9 +101,8 @@ class Gateway:
         self.refunds = RedisQuotaRefunds(self.redis, new_id or request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
         exports = self.exports = self._open_exports(settings, client)
-        self.encoder = ContentEncoder()
+        self.encoder, self.renderer = ContentEncoder(), ProcessRenderer()
         content_store = ContentStore(exports, self.encoder, HeldBytes(settings.unsent_memory), self.cache_counts)
-        self.renderer = ProcessRenderer()
         parts = (exports, content_store, self.fetches, upstreams or self.upstreams, self.cache_counts)
         instance = "" if upstreams else settings.instance or secrets.token_hex(8)
         documents = ExportCache(content_store, UpstreamFetcher(*parts, None, issuer, instance), self.fetches, Counter())
@@ -110,6 +114,7 @@ class Gateway:
         self.admissions = RedisAdmissions(self.redis)
         self.failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
         self.authenticator = Authenticator(self.failures, settings.token_pepper.encode())
+        self.token_exchange = self._open_exchange()
         self.exchange = Exchange(
             policies=self.policies,
             admissions=self.admissions,
@@ -163,6 +168,12 @@ class Gateway:
         self.fetches = RedisFetches(self.waited_for)
         return RedisExports(self.exports_redis, settings.export_memory, counts, limits=limits)
 
+    def _open_exchange(self) -> TokenExchange:
+        """Open the exchange of ID tokens, and the connections to their issuers."""
+        self.issuers = HttpUpstreams()
+        self.key_sets = KeySets(partial(fetch_document, self.issuers), time.monotonic)
+        return TokenExchange(self.policies, IdTokens(self.key_sets), self.management)
+
     def policy_mistakes(self) -> tuple[str, ...]:
         """Return the mistakes of the policy files, if the running set is older than they."""
         return self.policies.mistakes
@@ -208,6 +219,8 @@ class Gateway:
             self.waited_for,
             self.exports_redis,
             self.upstreams,
+            self.key_sets,
+            self.issuers,
             self.refunds,
             self.managing,
             self.usage_counter,
@@ -276,7 +289,8 @@ def build_listener(gateway: Gateway, settings: Settings) -> PublicListener:
     proxy = Proxy(gateway.exchange, acceptor)
     forward_auth = ForwardAuth(gateway.exchange, acceptor, gateway.own)
     whoami = Whoami(gateway.exchange, gateway.authenticator, gateway.policies, gateway.tokens, acceptor)
-    operations = build_operations(gateway, whoami, run, gateway.own)
+    token_exchange = TokenExchangeEndpoint(gateway.exchange, gateway.authenticator, gateway.token_exchange, acceptor)
+    operations = build_operations(gateway, whoami, token_exchange, run, gateway.own)
     mode, capacity = settings.recognition, Capacity(settings.max_requests)
     recognition = None
     if mode != "off":

@@ -100,7 +100,7 @@ TWO_LIBRARIES = {
 """The embedded store stands in for Redis behind the same client, so it is chosen where the client is opened. hiredis is
 what redis-py packs and reads with: the file that changes its connections knows both."""
 
-CHANGE = re.compile(r"tokens\.(create\w*|replace|rotate|revoke\w*)\(|owners\.replace\(")
+CHANGE = re.compile(r"tokens\.(create\w*|exchange|replace|rotate|revoke\w*)\(|owners\.replace\(")
 """What RedisTokens and RedisOwners do to what is stored."""
 
 MAXIMUM_FUNCTION_LINES = 50

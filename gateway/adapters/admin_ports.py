@@ -71,6 +71,14 @@ class Tokens(Protocol):
         """Replace `old` by `new`, atomically. Return False if the record is no longer `old` or is revoked."""
         ...
 
+    async def exchange(self, record: TokenRecord, entry: AuditEntry, proof: str, proof_seconds: int, now: int) -> bool:
+        """Add the token of a job, or return False if one was added for the same `proof` before: at one instant.
+
+        `proof` is the digest of its ID token, remembered for `proof_seconds`. The record goes a day after the token's
+        end.
+        """
+        ...
+
     async def rotate(
         self, old: TokenRecord, new: TokenRecord, successor: TokenRecord, entry: AuditEntry | None = None
     ) -> bool:

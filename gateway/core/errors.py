@@ -11,6 +11,7 @@ GatewayError
         ChangedMeanwhile        another change came first
         CallRepeated            the idempotency key was used before; `identity` names what it created
     ClientGone                  the client left, or broke off, before its request was complete
+    IssuerUnavailable           an issuer of ID tokens or of leak reports does not show its keys
     StoreUnavailable            Redis is unreachable or silent
         NotKept                 a change is made, but Redis has not confirmed that it is on its disk
     MemoryFull                  there is no room for content that would have to wait for its client
@@ -106,6 +107,10 @@ class ClientGone(GatewayError):
     def __init__(self, reason: "Reason | None" = None) -> None:
         super().__init__(reason or "the client left")
         self.reason = reason
+
+
+class IssuerUnavailable(GatewayError):
+    """The keys of an issuer cannot be fetched now; the message says from where, and why not."""
 
 
 class StoreUnavailable(GatewayError):

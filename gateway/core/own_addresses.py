@@ -9,6 +9,7 @@ HEALTH = "health"
 READY = "ready"
 WHOAMI = "whoami"
 KEYS = "jwks.json"
+TOKEN_EXCHANGE = "token-exchange"
 AUTHORIZE = "authorize"
 """Everything below this address is the gateway's: a mistaken question must not get a backend's answer."""
 
@@ -33,7 +34,7 @@ class OwnAddresses(msgspec.Struct, frozen=True):
             return None
         if name == AUTHORIZE:
             return name
-        return name if name in (HEALTH, READY, WHOAMI, KEYS) and not below else None
+        return name if name in (HEALTH, READY, WHOAMI, KEYS, TOKEN_EXCHANGE) and not below else None
 
 
 DEFAULT = OwnAddresses()

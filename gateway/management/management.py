@@ -51,7 +51,14 @@ from gateway.core.tokens.audit import (
 )
 from gateway.core.tokens.changes import Bounds, TokenChange, TokenRequest, mint_token, update_record
 from gateway.core.tokens.idempotency import fingerprint, key_digest
-from gateway.core.tokens.lifecycle import Imported, Rotation, import_token, make_child, rotate_record
+from gateway.core.tokens.lifecycle import (
+    Imported,
+    Rotation,
+    import_token,
+    make_child,
+    mint_in_lineage,
+    rotate_record,
+)
 from gateway.core.tokens.overrides import OverrideRequest, override_quota, remove_override
 from gateway.core.tokens.owners import OwnerChange, OwnerRecord, OwnerStatus, bind_plan, change_owner
 from gateway.core.tokens.records import TokenRecord, newest_first
@@ -282,6 +289,30 @@ class Management:
             text, record = mint_token(found, request, self._draw(found), self._pepper, at, owner)
             async with self._once(actor, policy, request, idempotency_key, record.identity):
                 return CreatedToken(await self._create(actor, Action.CREATE, found, record), text)
+
+    async def create_for_job(
+        self,
+        actor: Actor,
+        policy: Policy,
+        request: TokenRequest,
+        lineage: tuple[str, str],
+        proof: str,
+        proof_seconds: int,
+        now: int,
+    ) -> tuple[str, TokenRecord] | None:
+        """Create the token of a job, and return its text and its record; None if its ID token was exchanged before.
+
+        `lineage` names the issuer and whose counters the token shares, `proof` is the digest of the ID token, which is
+        remembered for `proof_seconds`.
+        """
+        self._check_texts(request)
+        named = msgspec.json.encode((policy.name, *lineage)).decode()
+        first = token_id(digest(named, self._pepper))
+        owner = await self._owners.find(policy.name, request.owner) if request.owner else None
+        text, record = mint_in_lineage(policy, request, first, self._draws(policy), self._pepper, now, owner)
+        entry = about_token(actor, Action.EXCHANGE, record, compare_records(None, record))
+        is_new = await self._tokens.exchange(record, entry, proof, proof_seconds, now)
+        return (text, record) if is_new else None
 
     async def create_child(
         self, actor: Actor, parent: str, request: TokenRequest, *, now: int | None = None

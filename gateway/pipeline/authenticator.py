@@ -25,12 +25,16 @@ class Authenticator:
         if presented is Reason.MISSING_CREDENTIALS:
             return Refused(presented, rule)
         is_new = request.answered is None  # else it was let through, and charged, before others failed
-        blocked_for = self._failures.retry_after(request.client) if self._failures and is_new else None
+        blocked_for = self.blocked_for(request) if is_new else None
         if blocked_for is not None:  # before the credential is checked
             return Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
         if isinstance(presented, Reason):
             return self.refuse(request, Refused(presented, rule))
         return digest(presented, self._pepper)
+
+    def blocked_for(self, request: RequestHead) -> int | None:
+        """Return seconds until the client may present credentials again, or None if it may now."""
+        return self._failures.retry_after(request.client) if self._failures else None
 
     def read_digest(self, request: RequestHead, policy: Policy) -> str | Reason:
         """Return the digest for a request that was authenticated before.

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from . import __version__
+from .exchange import ID_TOKEN_VARIABLE, Failed, IdTokenSource, exchange, find_source
 from .manifest import check_exports, read_manifest
 from .model import DEFAULT_FIELD, DEFAULT_VARIABLE, Export, Outcome, exit_code
 from .pace import Clock
@@ -46,6 +47,16 @@ def read_seconds(_: click.Context, __: click.Parameter, text: str) -> int:
     help="Variable that has the token  [default: "
     f"{DEFAULT_VARIABLE}]. A token is never an argument: everybody on the machine can read these.",
 )
+@click.option(
+    "--id-token-variable",
+    metavar="NAME",
+    default=ID_TOKEN_VARIABLE,
+    show_default=True,
+    help="Variable that has an ID token of the CI job, which is exchanged if there is no token.",
+)
+@click.option(
+    "--audience", metavar="TEXT", default="", help="Audience of ID tokens that are asked for  [default: the server]."
+)
 @click.option("--field", metavar="NAME", default="", help=f"Field that carries the token  [default: {DEFAULT_FIELD}].")
 @click.option(
     "--state",
@@ -79,6 +90,8 @@ def pull(
     outputs: tuple[str, ...],
     manifest: Path | None,
     token_variable: str,
+    id_token_variable: str,
+    audience: str,
     field: str,
     state: Path | None,
     is_check: bool,
@@ -92,7 +105,8 @@ def pull(
     """Pull exports into files, and only what has changed.
 
     The file is replaced after all of it has arrived and was verified; a 304 and every failure leave it as it was. What
-    may pass by itself is tried again. HTTPS_PROXY and NO_PROXY are obeyed.
+    may pass by itself is tried again. HTTPS_PROXY and NO_PROXY are obeyed. Without a token, the ID token of a job on
+    GitHub, GitLab, CircleCI or Buildkite is exchanged for one.
     """
     if len(urls) != len(outputs):
         raise click.UsageError(f"{len(urls)} URLs and {len(outputs)} files: name one -o FILE for each URL")
@@ -103,15 +117,16 @@ def pull(
     if manifest is not None:
         exports += read_manifest(manifest, token_variable, field)
     check_exports(exports, allows_http=plain_http)
-    tokens = read_tokens(exports, os.environ)
     stopped = threading.Event()
     clock = Clock(time.monotonic, time.time, stopped.wait)
+    transport = Transport(ca_file or "", stopped)
+    source = find_source(os.environ, id_token_variable, transport)
+    tokens = read_tokens(exports, os.environ, may_lack=source is not None)
+    deadline = time.monotonic() + total_time
     with Report(tokens.values(), time.time, is_json=is_json, is_check=is_check) as report:
-        transport = Transport(ca_file or "", stopped)
-        deadline = time.monotonic() + total_time
         run = Run(transport, clock, tokens, report, deadline, stopped.set, state, is_check, parallel)
         try:
-            outcomes = pull_all(run, exports)
+            outcomes = pull_with_tokens(run, report, exports, source, audience)
         finally:
             stopped.set()
     if is_json:
@@ -119,8 +134,37 @@ def pull(
     raise SystemExit(exit_code(outcomes, tells_changes=tells_changes or is_check))
 
 
-def read_tokens(exports: Sequence[Export], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the token of each variable. Raises click.UsageError, which never has the token in it."""
+def pull_with_tokens(
+    run: Run, report: Report, exports: Sequence[Export], source: IdTokenSource | None, audience: str
+) -> list[Outcome]:
+    """Exchange ID tokens for the tokens that are lacking, pull, and return what came of each export, in their order."""
+    tokens, failures = dict(run.tokens), dict[tuple[str, str], Failed]()
+    for export in exports:
+        if source is not None and export.holder not in tokens and export.holder not in failures:
+            got = exchange(run.transport, run.clock, source, export, audience, run.deadline)
+            if isinstance(got, Failed):
+                failures[export.holder] = got
+            else:
+                tokens[export.holder] = got
+                report.hide([got])
+    marked = [msgspec.structs.replace(one, is_exchanged=one.holder not in run.tokens) for one in exports]
+    ready = [export for export in marked if export.holder in tokens]
+    pulled = dict(zip(ready, pull_all(msgspec.structs.replace(run, tokens=tokens), ready), strict=True))
+    for export in marked:
+        if export not in pulled:
+            failed = failures[export.holder]
+            pulled[export] = Outcome(export.url, str(export.output), failed.result, message=failed.message)
+            report.ended(pulled[export])
+    return [pulled[export] for export in marked]
+
+
+def read_tokens(
+    exports: Sequence[Export], environment: Mapping[str, str], *, may_lack: bool = False
+) -> dict[tuple[str, str], str]:
+    """Return the token of each `Export.holder`. Raises click.UsageError, which never has the token in it.
+
+    `may_lack` if one that is lacking can be had otherwise.
+    """
     tokens = {}
     for export in exports:
         variable = export.token_variable
@@ -129,13 +173,16 @@ def read_tokens(exports: Sequence[Export], environment: Mapping[str, str]) -> di
         if not _FIELD.fullmatch(export.field):
             raise click.UsageError(f"{export.field!r} is no name of a field, such as X-API-Key")
         token = environment.get(variable, "").strip()
+        if not token and may_lack:
+            continue
         if not token:
             raise click.UsageError(
-                f"the variable {variable} is empty: set it to the token, from a secret of your CI system"
+                f"the variable {variable} is empty: set it to the token, from a secret of your CI system; or let the "
+                "job have an ID token (on GitHub `permissions: id-token: write`, on GitLab `id_tokens`)"
             )
         if any(one <= " " or one >= "\x7f" for one in token):
             raise click.UsageError(f"the variable {variable} has more than a token in it: a space or a line break")
-        tokens[variable] = token
+        tokens[export.holder] = token
     return tokens
 
 

@@ -79,14 +79,17 @@ def explain(export: Export, head: Head, content: bytes, identity: Identity) -> s
     said = clean(problem.detail or problem.title)
     said = f" ({said.rstrip('.')})" if said else ""
     variable = export.token_variable
+    whose = "this job" if export.is_exchanged else variable
     match head.status:
+        case 401 if export.is_exchanged:
+            return f"401: the gateway does not accept the token that it gave this job{said}. Run the job again."
         case 401:
             return (
                 f"401: the gateway does not accept the token of {variable}{said}. It may have expired or been revoked: "
                 f"create a new one on the developer page, and store it in the secret {variable} of your CI system."
             )
         case 403:
-            return _explain_forbidden(problem, said, variable, identity)
+            return _explain_forbidden(problem, said, whose, identity)
         case 404:
             return f"404: there is no such export{said}. Copy the URL from the developer page."
         case 429:
@@ -105,18 +108,18 @@ def explain(export: Export, head: Head, content: bytes, identity: Identity) -> s
             return f"{status}: the server refused the request{said}."
 
 
-def _explain_forbidden(problem: Problem, said: str, variable: str, identity: Identity) -> str:
+def _explain_forbidden(problem: Problem, said: str, whose: str, identity: Identity) -> str:
     token = identity.describe()
     owner = f" or {clean(identity.owner)}, who owns the token," if identity.owner else ""
     whom = f"Ask whoever manages the project{owner}"
     if problem.required_scopes:
         needed = ", ".join(clean(scope) for scope in problem.required_scopes)
         has = f"has {', '.join(clean(scope) for scope in identity.scopes) or 'no scope'}" if identity.id else ""
-        lacks = f"{token} of {variable} needs the scope {needed}{f' and {has}' if has else ''}"
+        lacks = f"{token} of {whose} needs the scope {needed}{f' and {has}' if has else ''}"
         return f"403: {lacks}. {whom} for a token with that scope."
     project = f" It belongs to the project {clean(identity.project)}." if identity.project else ""
     plan = f" Its plan is {clean(identity.plan)}." if identity.plan else ""
-    return f"403: {token} of {variable} may not read this export{said}.{project}{plan} {whom} for access."
+    return f"403: {token} of {whose} may not read this export{said}.{project}{plan} {whom} for access."
 
 
 def _explain_limited(problem: Problem, said: str, head: Head, identity: Identity) -> str:

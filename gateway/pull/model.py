@@ -19,6 +19,13 @@ class Export(msgspec.Struct, frozen=True):
     """The variable of the environment that has the token."""
     field: str
     """The field that carries the token; `Authorization` carries it behind `Bearer`."""
+    is_exchanged: bool = False
+    """Whether the token is one that the job got for its ID token, because the variable is empty."""
+
+    @property
+    def holder(self) -> tuple[str, str]:
+        """What has a token of its own: the server and the variable."""
+        return self.origin, self.token_variable
 
     @property
     def origin(self) -> str:

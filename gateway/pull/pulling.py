@@ -42,8 +42,8 @@ class Run(msgspec.Struct, frozen=True):
 
     transport: Transport
     clock: Clock
-    tokens: Mapping[str, str]
-    """By variable."""
+    tokens: Mapping[tuple[str, str], str]
+    """By `Export.holder`."""
     progress: Progress
     deadline: float
     """Of the monotonic clock."""
@@ -56,7 +56,7 @@ class Run(msgspec.Struct, frozen=True):
 
 def pull_all(run: Run, exports: Sequence[Export]) -> list[Outcome]:
     """Pull the exports, several side by side, and return what came of each, in their order."""
-    paces = {(export.origin, export.token_variable): Pace(run.clock) for export in exports}
+    paces = {export.holder: Pace(run.clock) for export in exports}
     waiting = list(enumerate(exports))[::-1]
     outcomes: dict[int, Outcome] = {}
     errors: list[BaseException] = []
@@ -69,7 +69,7 @@ def pull_all(run: Run, exports: Sequence[Export]) -> list[Outcome]:
                     return
                 number, export = waiting.pop()
             try:
-                outcome = pull(run, export, paces[export.origin, export.token_variable])
+                outcome = pull(run, export, paces[export.holder])
             except BaseException as error:
                 errors.append(error)
                 return
@@ -156,7 +156,7 @@ class _Attempts:
             received_bytes=self._download.received_bytes if self._download else 0,
             requests=self._requests,
             message=message,
-            token_expires_at=self._head.field("x-token-expires-at"),
+            token_expires_at="" if self._export.is_exchanged else self._head.field("x-token-expires-at"),
         )
 
     def _send(self, download: Download, permit: Permit) -> _Attempt:
@@ -209,7 +209,7 @@ class _Attempts:
         return self.outcome(result, explain(self._export, self._head, download.problem, identity))
 
     def _credential(self) -> tuple[str, str]:
-        return self._export.build_credential(self._run.tokens[self._export.token_variable])
+        return self._export.build_credential(self._run.tokens[self._export.holder])
 
     def _ask_identity(self) -> Identity:
         """Return what whoami says of the token; nobody if it says nothing."""

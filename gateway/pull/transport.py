@@ -1,4 +1,4 @@
-"""One GET over libcurl, which keeps to proxies (`HTTPS_PROXY`, `NO_PROXY`), private CAs, IPv6 and HTTP/2.
+"""One request over libcurl, which keeps to proxies (`HTTPS_PROXY`, `NO_PROXY`), private CAs, IPv6 and HTTP/2.
 
 Redirects are not followed: a token goes to the address that it was meant for, and to no other.
 """
@@ -60,7 +60,7 @@ class Broken(msgspec.Struct, frozen=True):
 
 
 class Transport:
-    """GET requests of several threads. Each thread keeps its connections."""
+    """The requests of several threads. Each thread keeps its connections."""
 
     def __init__(self, ca_file: str, stopped: threading.Event) -> None:
         self._ca_file = ca_file or next((os.environ[name] for name in CA_VARIABLES if os.environ.get(name)), "")
@@ -72,8 +72,20 @@ class Transport:
 
         Return the head if the answer is complete. `seconds` bounds all of it. Raises what `begin` and its result raise.
         """
-        reader = _Reader(begin)
+        return self._perform(self._handle(), url, fields, begin, seconds)
+
+    def post(
+        self, url: str, fields: Fields, content: bytes, begin: Callable[[Head], Receive], seconds: float
+    ) -> Head | Broken:
+        """Send a POST with this content, and do with the answer as `get` does."""
         curl = self._handle()
+        curl.setopt(pycurl.POSTFIELDS, content)
+        return self._perform(curl, url, fields, begin, seconds)
+
+    def _perform(
+        self, curl: Any, url: str, fields: Fields, begin: Callable[[Head], Receive], seconds: float
+    ) -> Head | Broken:
+        reader = _Reader(begin)
         curl.setopt(pycurl.URL, url)
         curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in fields])
         curl.setopt(pycurl.HEADERFUNCTION, reader.read_field)

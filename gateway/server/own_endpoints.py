@@ -14,14 +14,15 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 
 from gateway.core.durability import Readiness
 from gateway.core.http.assertions import PublicKey
-from gateway.core.own_addresses import DEFAULT, HEALTH, KEYS, READY, WHOAMI, OwnAddresses
+from gateway.core.own_addresses import DEFAULT, HEALTH, KEYS, READY, TOKEN_EXCHANGE, WHOAMI, OwnAddresses
 
 KEYS_FRESH_SECONDS = 300
 """Seconds for which a backend may cache the keys."""
 
 Lifespan: TypeAlias = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
-Whoami: TypeAlias = Callable[[HTTPScope, Receive, Send], Awaitable[None]]
+Endpoint: TypeAlias = Callable[[HTTPScope, Receive, Send], Awaitable[None]]
+"""An address that reads credentials, and refuses them as all requests do: it is plain ASGI."""
 
 
 class Health(Protocol):
@@ -66,7 +67,9 @@ def health_handlers(health: Health, own: OwnAddresses = DEFAULT) -> list[HTTPRou
     return [show_health, show_readiness]
 
 
-def build_operations(health: PublicHealth, whoami: Whoami, lifespan: Lifespan, own: OwnAddresses) -> Litestar:
+def build_operations(
+    health: PublicHealth, whoami: Endpoint, token_exchange: Endpoint, lifespan: Lifespan, own: OwnAddresses
+) -> Litestar:
     """Build the application of these addresses and of the process's lifespan. Errors are problem details (RFC 9457)."""
 
     @route(own.path(KEYS), http_method=["GET", "HEAD"], sync_to_thread=False)
@@ -78,18 +81,23 @@ def build_operations(health: PublicHealth, whoami: Whoami, lifespan: Lifespan, o
 
     @asgi(own.path(WHOAMI), copy_scope=False)
     async def show_identity(scope: Scope, receive: Receive, send: Send) -> None:
-        """Return who the token is, without charging it.
-
-        This is plain ASGI: it reads and refuses credentials as all requests do.
-        """
+        """Return who the token is, without charging it."""
         asked = cast(HTTPScope, scope)
         if asked["method"] not in (HttpMethod.GET, HttpMethod.HEAD):
             raise MethodNotAllowedException(headers={"Allow": "GET, HEAD"})
         await whoami(asked, receive, send)
 
+    @asgi(own.path(TOKEN_EXCHANGE), copy_scope=False)
+    async def exchange_token(scope: Scope, receive: Receive, send: Send) -> None:
+        """Return a token of some minutes for the ID token of a job (RFC 8693)."""
+        asked = cast(HTTPScope, scope)
+        if asked["method"] != HttpMethod.POST:
+            raise MethodNotAllowedException(headers={"Allow": "POST"})
+        await token_exchange(asked, receive, send)
+
     problem_details = ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))
     return Litestar(
-        [*health_handlers(health, own), show_keys, show_identity],
+        [*health_handlers(health, own), show_keys, show_identity, exchange_token],
         lifespan=[lifespan],
         plugins=[problem_details],
         openapi_config=None,

@@ -83,4 +83,4 @@ def test_a_variable_has_a_token_and_nothing_else(token: str) -> None:
         read_tokens([Export(URL, Path("a"), "GATEWAY_TOKEN", "Authorization")], {"GATEWAY_TOKEN": token})
     assert "two words" not in str(raised.value)
     tokens = read_tokens([Export(URL, Path("a"), "GATEWAY_TOKEN", "Authorization")], {"GATEWAY_TOKEN": "sml_1\n"})
-    assert {"GATEWAY_TOKEN": "sml_1"} == tokens
+    assert {("https://api.example.com", "GATEWAY_TOKEN"): "sml_1"} == tokens

@@ -276,7 +276,15 @@ def run_all(token: str, exports: list[Export], when: Time, seconds: float = 600,
     """Pull the exports with a clock of the test's own."""
     stopped = threading.Event()
     transport = Transport("", stopped)
-    run = Run(transport, when.clock(), {"T": token}, Progress(), seconds, stopped.set, parallel=parallel)
+    run = Run(
+        transport,
+        when.clock(),
+        {export.holder: token for export in exports},
+        Progress(),
+        seconds,
+        stopped.set,
+        parallel=parallel,
+    )
     return pull_all(run, exports)
 
 

@@ -40,9 +40,9 @@ def snippets_of(policies: Path, url: str) -> dict[str, Snippet]:
     return {one.key: one for one in build_snippets(policy, url, "json")}
 
 
-def recipe(heading: str, language: str) -> str:
+def recipe(heading: str, language: str, guide: str = "guide/ci-recipes.md") -> str:
     """The block of a recipe of the guide."""
-    text = page("guide/ci-recipes.md").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    text = page(guide).partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     (block,) = blocks(text, language)
     return block
 
@@ -292,6 +292,7 @@ def test_the_pipelines_keep_file_and_tag(policies: Path) -> None:
     assert ["$EXPORT_FILE", "$EXPORT_FILE.etag"] == template["cache"]["paths"]
 
 
+WITHOUT_SECRETS = "guide/ci-without-secrets.md"
 SCHEMAS: dict[str, tuple[str, Callable[[], str]]] = {
     "GitHub Actions": ("github-workflows", lambda: recipe("GitHub Actions", "yaml")),
     "the action": ("github-actions", (ROOT / "deploy/github-action/action.yml").read_text),
@@ -301,6 +302,8 @@ SCHEMAS: dict[str, tuple[str, Callable[[], str]]] = {
     "Azure Pipelines": ("azure-pipelines", lambda: recipe("Azure Pipelines", "yaml")),
     "Bitbucket Pipelines": ("bitbucket-pipelines", lambda: recipe("Bitbucket Pipelines", "yaml")),
     "Buildkite": ("buildkite", lambda: recipe("Buildkite", "yaml")),
+    "GitHub without a secret": ("github-workflows", lambda: recipe("Pull on GitHub", "yaml", WITHOUT_SECRETS)),
+    "GitLab without a secret": ("gitlab-ci", lambda: recipe("Pull on GitLab", "yaml", WITHOUT_SECRETS)),
 }
 
 

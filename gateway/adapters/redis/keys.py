@@ -115,10 +115,10 @@ def all_tokens() -> str:
     return f"{VERSION}:{{??}}:token:*"
 
 
-def indexes(record: TokenRecord) -> list[str]:
-    """Return the keys of the hashes that list the token."""
-    of_project = [project_tokens(record.policy, record.project)] if record.project else []
-    return [*of_project, owner_tokens(record.policy, record.owner)] if record.owner else of_project
+def indexes(policy: str, project_id: str, owner_id: str) -> list[str]:
+    """Return the keys of the hashes that list a token of a project and an owner, each of which may be empty."""
+    of_project = [project_tokens(policy, project_id)] if project_id else []
+    return [*of_project, owner_tokens(policy, owner_id)] if owner_id else of_project
 
 
 def project_tokens(policy: str, project_id: str) -> str:
@@ -194,6 +194,24 @@ def idempotency(key_digest: str) -> str:
     string: what was asked for under an idempotency key, and the token that it made. Expires after a day.
     """
     return f"{VERSION}:idempotency:{key_digest}"
+
+
+def exchanged(digest: str) -> str:
+    """Return the key of an ID token that was exchanged, by the digest of what is signed in it.
+
+    string: the token that a job got for its ID token, so that nobody gets another one for it. Expires when the ID
+    token would be refused anyway.
+    """
+    return f"{VERSION}:exchanged:{digest}"
+
+
+def job_tokens(lineage: str) -> str:
+    """Return the key of the tokens of a lineage that jobs have.
+
+    sorted set: the tokens of a lineage that jobs have, with their project and owner, by the second at which their
+    records go: then they go from the lists, too.
+    """
+    return f"{bucket(lineage)}jobs:{lineage}"
 
 
 def token_names(policy: str, bound_to: str) -> str:

@@ -136,6 +136,8 @@ AT_ONCE = 1000
 """Tokens that are read in one call: they delay others in this process by milliseconds."""
 DISK_SECONDS = 3.0
 """Seconds for Redis to write a change to disk. With `appendfsync everysec` it takes one, and longer on a busy disk."""
+KEPT_AFTER_END_SECONDS = 86400
+"""For how long the record of a job's token is kept after its end: others are kept for ever, but jobs are many."""
 LOOKED_AT_ONCE = 128
 """Tokens in one script that reads them: it blocks Redis for about a millisecond."""
 
@@ -151,6 +153,7 @@ class RedisTokens:
         self._rotate = read_script("audit.lua", "records.lua", "rotate.lua")
         self._inspect = read_script("quotas.lua", "charging.lua", "tokens.lua", "inspect.lua")
         self._revoke = read_script("audit.lua", "revoke.lua")
+        self._exchange = read_script("audit.lua", "exchange.lua")
 
     async def create(self, record: TokenRecord, entry: AuditEntry | None = None) -> None:
         await self._index([record])
@@ -173,6 +176,34 @@ class RedisTokens:
                 except ChangeRefused as refused:
                     refusals[number] = refused
         return refusals
+
+    async def exchange(self, record: TokenRecord, entry: AuditEntry, proof: str, proof_seconds: int, now: int) -> bool:
+        """Add the token of a job once for its ID token, and forget those of the lineage whose records are gone."""
+        if record.expires_at is None:
+            raise ValueError("the token of a job has an end")
+        await self._index([record])
+        await self.owners.bring([record])
+        identity, gone_at = record.identity, record.expires_at + KEPT_AFTER_END_SECONDS
+        keys = [
+            redis_keys.exchanged(proof),
+            redis_keys.token(identity),
+            redis_keys.audit(identity),
+            redis_keys.job_tokens(record.lineage),
+        ]
+        listed = msgspec.json.encode((identity, record.policy, record.project, record.owner))
+        milliseconds = [proof_seconds * 1000, (gone_at - now) * 1000]
+        arguments = [identity, encode_record(record), encode_entry(entry), *milliseconds, listed, gone_at, now]
+        is_new, *gone = await self._connection.run_script(self._exchange, keys, arguments)
+        await self._unlist([*gone] if is_new else [listed])
+        return bool(is_new)
+
+    async def _unlist(self, listed: Sequence[bytes]) -> None:
+        """Remove tokens of jobs from the lists of their projects and owners."""
+        writes: list[Write] = []
+        for identity, policy, project, owner in map(_job_decoder.decode, listed):
+            writes += [("HDEL", index, identity) for index in redis_keys.indexes(policy, project, owner)]
+        if writes:
+            await self._writes.run(*writes)
 
     async def find(self, identity: str) -> TokenRecord | None:
         """Return the record of an id, or None."""
@@ -379,7 +410,8 @@ class RedisTokens:
         """List tokens before they are written: an entry without a record does no harm, the reverse hides a token."""
         entries: list[Write] = [("SET", redis_keys.marker(), "1")]
         for record in records:
-            entries += [("HSET", index, record.identity, "") for index in redis_keys.indexes(record)]
+            lists = redis_keys.indexes(record.policy, record.project, record.owner)
+            entries += [("HSET", index, record.identity, "") for index in lists]
             if record.parent:
                 entries.append(("SADD", redis_keys.children(record.parent), record.identity))
             if record.made_by:
@@ -455,6 +487,8 @@ async def _scan(client: Client, pattern: str) -> list[bytes]:
         if cursor == 0:
             return sorted(found)
 
+
+_job_decoder = msgspec.json.Decoder(tuple[str, str, str, str])
 
 GRACE_MILLISECONDS = 60_000
 """How long a name is kept for a token that is about to be created or renamed."""

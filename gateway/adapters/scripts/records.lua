@@ -12,7 +12,7 @@ local function is_same(one, other)
   return without_use(one) == without_use(other)
 end
 
--- Writes a record over the one that was found, or a new one.
+-- Writes a record over the one that was found, or a new one. The record of a job's token still goes when it should.
 local function put(key, found, new)
-  redis.call('SET', key, string.sub(found ~= '' and found or new, 1, LAST_USE_END) .. without_use(new))
+  redis.call('SET', key, string.sub(found ~= '' and found or new, 1, LAST_USE_END) .. without_use(new), 'KEEPTTL')
 end

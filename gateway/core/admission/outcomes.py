@@ -18,7 +18,7 @@ from gateway.core.http.ratelimit_fields import (
 )
 from gateway.core.http.reasons import Reason
 from gateway.core.http.tracing import trace_of
-from gateway.core.policies.model import PolicySet, Rule
+from gateway.core.policies.model import PolicySet, Rule, policies_of
 from gateway.core.quotas.costs import outcome_of
 from gateway.core.quotas.model import Window
 from gateway.core.tokens.records import AccessRecord, build_time
@@ -31,8 +31,7 @@ EXPIRY_NOTICE_SECONDS = 14 * 86400
 
 def refuse_unmatched(reason: Reason, policies: PolicySet, host: str) -> Refused:
     """Return the refusal of a request without a rule, in the error format of the one policy for its host, if any."""
-    every = policies.policies.values()
-    named = [policy for policy in every if host in policy.hosts] or [policy for policy in every if not policy.hosts]
+    named = policies_of(policies, host)
     return Refused(reason, policy=named[0] if len(named) == 1 else None)
 
 

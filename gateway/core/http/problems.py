@@ -68,6 +68,7 @@ PROBLEMS: Mapping[Reason, Problem] = {
     Reason.UNTRUSTED_PROXY: Problem(
         403, "Forbidden", "Only proxies that GATEWAY_TRUSTED_PROXIES names may use this address."
     ),
+    Reason.EXCHANGE_REFUSED: Problem(400, "Bad Request", "The token exchange was refused."),
     Reason.NO_MATCHING_RULE: Problem(404, "Not Found", "No rule matches this host, method and path."),
     Reason.MISSING_CREDENTIALS: Problem(401, _UNAUTHORIZED, "The request needs a token.", challenge=""),
     Reason.MALFORMED_CREDENTIALS: _INVALID_TOKEN,

@@ -17,6 +17,7 @@ class Reason(StrEnum):
     OVERLOADED = "overloaded"
     MISSING_ORIGINAL = "missing_original"
     UNTRUSTED_PROXY = "untrusted_proxy"
+    EXCHANGE_REFUSED = "exchange_refused"
     NO_MATCHING_RULE = "no_matching_rule"
     MISSING_CREDENTIALS = "missing_credentials"
     MALFORMED_CREDENTIALS = "malformed_credentials"

@@ -52,6 +52,7 @@ from gateway.core.quotas.model import Quota, parse_duration
 from gateway.core.tokens.credentials import credential_fields
 from gateway.core.tokens.scopes import Scope, granting, implied_by
 from gateway.core.tokens.text import CHECKSUM_LENGTH, MINIMUM_RANDOM_LENGTH, TokenFormat
+from gateway.core.trust.compiling import compile_trusts
 from gateway.core.upstream.client_fields import is_identity, is_set_by_gateway
 
 DIALECT_KEYS = sorted({str(problem.status) for problem in PROBLEMS.values()} | set(map(str, Reason)))
@@ -217,6 +218,7 @@ def _compile_policy(
         has_own_plans=_find_own_plans(context),
         explains_refusals=document.explain_refusals,
         management=compile_mapping(context),
+        trusts=compile_trusts(context, names),
         credential_fields=credential_fields,
     )
 

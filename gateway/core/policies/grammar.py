@@ -32,6 +32,14 @@ FieldName = Annotated[
 FieldValue = Annotated[
     str, Meta(pattern=r"^([!-~]([ -~]*[!-~])?)?" + END, description="A field value: printable ASCII, no spaces around")
 ]
+Issuer = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https://|http://(localhost|127\.0\.0\.1|\[::1\])[:/])[!-~]*[!-.0-~]" + END,
+        max_length=255,
+        description="An https:// URL without a slash at its end, or http:// of this machine for tests",
+    ),
+]
 Host = Annotated[str, Meta(pattern=r"^[a-z0-9.-]{1,253}" + END, description="A host name in lower case, without port")]
 BackendHost = Annotated[
     str,

@@ -22,6 +22,7 @@ from gateway.core.quotas.model import Quota
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.scopes import Bundle, Scope
 from gateway.core.tokens.text import ADMIN_FORMAT, TokenFormat
+from gateway.core.trust.model import Trust
 from gateway.core.variants.options import VariantRule
 
 Operation: TypeAlias = Literal["list", "create", "show", "update", "delete", "child"]
@@ -286,6 +287,8 @@ class Policy(msgspec.Struct, frozen=True):
     """Whether the bearer of a token that no longer works learns why."""
     management: TokenApiMapping = DEFAULT_MAPPING
     """The mapping of rules that manage tokens."""
+    trusts: tuple[Trust, ...] = ()
+    """Whose ID tokens are exchanged for tokens of the policy."""
     credential_fields: frozenset[bytes] = USUAL
     """The fields that can hold a token of any policy: none of them reaches a backend."""
 
@@ -425,3 +428,9 @@ class PolicySet:
         # OPTIONS (RFC 9110 9.3.7) lists the options of a rule's variants, for clients that may have its exports.
         offering = self._match(host, "GET", segments) if method == "OPTIONS" else None
         return offering if offering is not None and offering.variants is not None else None
+
+
+def policies_of(policies: PolicySet, host: str) -> list[Policy]:
+    """Return the policies of a host: those that name it, else those of any host."""
+    every = policies.policies.values()
+    return [policy for policy in every if host in policy.hosts] or [policy for policy in every if not policy.hosts]

@@ -20,6 +20,7 @@ from gateway.core.policies.grammar import (
     FieldValue,
     FilePath,
     Host,
+    Issuer,
     Name,
     OptionName,
     Parameter,
@@ -371,6 +372,48 @@ class TestTable(Table, frozen=True, kw_only=True):
     """Whether the request presents a token at all."""
 
 
+ClaimName = Annotated[str, Meta(min_length=1, max_length=128)]
+ClaimPatterns = str | Annotated[list[str], Meta(min_length=1)]
+"""A value, or several of which one is enough; `*` stands for any text without a slash, `**` for any text."""
+
+
+class TrustTestTable(Table, frozen=True, kw_only=True):
+    """Claims of a job and whether it gets a token, checked whenever the file is loaded."""
+
+    claims: dict[ClaimName, Any]
+    """The claims of the ID token; absent: the audience is the right one."""
+    expect: Literal["granted", "refused"]
+
+
+class TrustTable(Table, frozen=True, kw_only=True):
+    """Jobs of a CI provider that get a token for their ID token; a text such as "{repository}" is a claim of theirs."""
+
+    issuer: Issuer
+    """Exactly what ID tokens have as `iss`; its keys are found by its discovery document."""
+    audience: str | Annotated[list[str], Meta(min_length=1)]
+    """What ID tokens must have as `aud`, or several of which one is enough, such as the gateway's address."""
+    claims: dict[ClaimName, ClaimPatterns]
+    """What other claims must be: a value, or a list of which one is enough.
+
+    `*` stands for any text without a slash, `**` for any text.
+    """
+    scopes: list[ScopeName] = []
+    """The scopes of the tokens; a job may ask for fewer."""
+    plan: str | None = None
+    """The plan of the tokens; absent: the owner's, or the first one of the policy."""
+    project: str = ""
+    """The project of the tokens: "website", or "{repository}"."""
+    owner: str = ""
+    """Their owner."""
+    name: str | None = None
+    """Their name; absent: repository, workflow and run, in the words of the provider."""
+    lineage: str | None = None
+    """Tokens for which this is the same text share one set of counters; absent: those of one repository."""
+    lifetime: Duration = "10m"
+    """How long a token is valid, ten minutes at most."""
+    tests: list[TrustTestTable] = []
+
+
 class PolicyDocument(Table, frozen=True, kw_only=True):
     """One policy file of the token gateway."""
 
@@ -394,4 +437,5 @@ class PolicyDocument(Table, frozen=True, kw_only=True):
     errors: dict[str, dict[str, Any]] = {}
     """Status or reason to the JSON content that replaces problem details, in the product's own format."""
     management: ManagementTable | None = None
+    trust: list[TrustTable] = []
     tests: list[TestTable] = []

@@ -26,7 +26,8 @@ class Serving(msgspec.Struct, frozen=True):
 
 def version_of(document: PolicyDocument) -> str:
     """Return the version of a policy with this document."""
-    said = msgspec.structs.replace(document, tests=[])
+    trust = [msgspec.structs.replace(table, tests=[]) for table in document.trust]
+    said = msgspec.structs.replace(document, tests=[], trust=trust)
     return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:DIGITS]
 
 

@@ -19,8 +19,9 @@ DONE = "done"
 """The outcome of a change that was made; otherwise the outcome is the code of the refusal (core/errors.py)."""
 TOLD = ("name", "description", "project", "owner", "plan", "scopes", "not_before", "expires_at", "is_active")
 """Fields of a record whose changes are recorded as they are."""
-KINDS = Literal["operator", "admin", "token", "owner", "system"]
-"""Kinds of actors: at a command line; with an admin token; with a token of a policy; signed in; the gateway itself."""
+KINDS = Literal["operator", "admin", "token", "owner", "system", "job"]
+"""Kinds of actors: at a command line; with an admin token; with a token of a policy; signed in; the gateway itself; a
+job with an ID token of its CI provider."""
 
 
 class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,6 +43,7 @@ class Action(StrEnum):
     """The action of an entry in the history."""
 
     CREATE = "token.create"
+    EXCHANGE = "token.exchange"
     IMPORT = "token.import"
     UPDATE = "token.update"
     OVERRIDE = "token.override"

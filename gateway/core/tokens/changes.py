@@ -163,6 +163,8 @@ def update_record(
     values = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not msgspec.UNSET}
     if "scopes" in values:
         values["scopes"] = policy.own_scopes(values["scopes"])
+    if record.is_exchanged and values.keys() & {"expires_at", "not_before"}:
+        raise ChangeRefused("the token of a job ends after its minutes: the job gets another one for an ID token")
     if record.parent and "plan" in values:
         raise ChangeRefused(f"a child has the plan of its parent: change token {record.parent}")
     if "plan" in values:

@@ -95,6 +95,8 @@ def rotate_record(
     identity = token_id(record.digest)
     if state in REFUSING_STATES:
         raise TokenEnded(f"token {identity} is {state}: there is nothing to rotate, create another one")
+    if record.is_exchanged:
+        raise TokenEnded(f"token {identity} is a job's: the job gets another one for an ID token")
     if record.successor:
         raise TokenEnded(f"token {identity} was rotated already, to {record.successor}: rotate that one")
     text, new = mint_beside(policy, record, draws, pepper, now)
@@ -143,6 +145,24 @@ def _mint_into(bucket: str, policy: Policy, draws: Iterable[bytes], pepper: byte
         if bucket_of(token_digest) == bucket:
             return text, token_digest
     raise ChangeRefused(f"no draw of {MAXIMUM_DRAWS} fell into the bucket {bucket}: the random source is broken")
+
+
+def mint_in_lineage(
+    policy: Policy,
+    request: TokenRequest,
+    lineage: str,
+    draws: Iterable[bytes],
+    pepper: bytes,
+    now: int,
+    owner: OwnerRecord | None = None,
+) -> tuple[str, TokenRecord]:
+    """Mint a token that shares the counters of a lineage whose first token nobody has. Return its text and record.
+
+    Raise ChangeRefused as `make_record` does.
+    """
+    text, token_digest = _mint_into(bucket_of(lineage), policy, draws, pepper)
+    record = make_record(policy, request, token_digest, shown_part(text, policy.token_format), now, owner)
+    return text, msgspec.structs.replace(record, lineage=lineage)
 
 
 _ASKED = ("name", "description", "scopes", "not_before", "expires_at")

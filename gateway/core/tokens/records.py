@@ -71,6 +71,11 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
         return token_id(self.digest)
 
     @property
+    def is_exchanged(self) -> bool:
+        """Whether it was given to a job for an ID token: it is of a lineage whose first token nobody has."""
+        return self.lineage != self.identity and not self.predecessor and not self.parent
+
+    @property
     def revoked_with(self) -> tuple[str, ...]:
         """The ids of the tokens whose revocation ends this one: itself, and its parent if it has one."""
         return (self.identity, self.parent) if self.parent else (self.identity,)

@@ -4,8 +4,6 @@ The question has a rule that no policy file contains: it needs nothing but a val
 checks are those of every request (core/admission/decision.py), over facts that were read without a trace.
 """
 
-from collections.abc import Iterator
-
 import msgspec
 
 from gateway.core.admission.decision import Authorized, effective_scopes
@@ -15,7 +13,7 @@ from gateway.core.http.reasons import Reason
 from gateway.core.own_addresses import DEFAULT, WHOAMI
 from gateway.core.policies.guarded import build_rule
 from gateway.core.policies.matching import parse_pattern
-from gateway.core.policies.model import Policy, PolicySet, Rule
+from gateway.core.policies.model import Policy, PolicySet, Rule, policies_of
 from gateway.core.tokens.credentials import find_credential
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.text import token_id
@@ -55,7 +53,7 @@ def candidate_rules(policies: PolicySet, request: RequestHead) -> list[Rule]:
 
     If it can belong to none, return the rule of any one policy of the host.
     """
-    here = list(_policies_of(policies, request.host))
+    here = policies_of(policies, request.host)
     presented = [policy for policy in here if not isinstance(find_credential(request.fields, policy), Reason)]
     return [identity_rule(policy) for policy in presented or here[:1]]
 
@@ -84,12 +82,6 @@ def build_identity(admission: Authorized, record: TokenRecord) -> Identity:
             if not window.quota.is_shadow
         ],
     )
-
-
-def _policies_of(policies: PolicySet, host: str) -> Iterator[Policy]:
-    """Yield the policies of a host: those that name it, else those of any host."""
-    every = policies.policies.values()
-    yield from [policy for policy in every if host in policy.hosts] or [policy for policy in every if not policy.hosts]
 
 
 def identity_rule(policy: Policy) -> Rule:

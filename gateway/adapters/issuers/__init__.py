@@ -1,0 +1,1 @@
+"""What other parties sign: ID tokens of CI providers, and their keys."""

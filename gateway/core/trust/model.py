@@ -1,0 +1,106 @@
+"""What a policy trusts: an issuer of ID tokens, the claims that a job must have, and what its token may do.
+
+Rule 1: a claim is compared with patterns. `*` stands for any text without a slash, `**` for any text; all else stands
+for itself. So `acme/*` is each repository of acme, and no text that begins with one.
+Rule 2: a template takes whole claims: "{repository} {workflow}". A claim that is absent, or is no text, number or
+boolean, fills no template.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+Claims: TypeAlias = Mapping[str, Any]
+"""The claims of an ID token (RFC 7519 4). Which there are is the issuer's to say."""
+
+PARAMETER = re.compile(r"\{([^{}]+)\}")
+_WILDCARD = re.compile(r"\*\*?")
+
+
+class Trust(msgspec.Struct, frozen=True):
+    """One `[[trust]]` of a policy."""
+
+    issuer: str
+    audiences: frozenset[str]
+    patterns: tuple[tuple[str, tuple[re.Pattern[str], ...]], ...]
+    """Each claim that counts, with the patterns of which one must match."""
+    scopes: tuple[str, ...]
+    plan: str | None
+    project: str
+    """Templates, like the next four; empty for no project."""
+    owner: str
+    names: tuple[str, ...]
+    """The first whose claims there are names the token."""
+    lineages: tuple[str, ...]
+    """The first whose claims there are names whose counters the token shares."""
+    lifetime_seconds: int
+
+
+LINEAGES = (
+    "{repository}",  # GitHub
+    "{project_path}",  # GitLab
+    "{oidc.circleci.com/project-id}",
+    "{organization_slug}/{pipeline_slug}",  # Buildkite
+    "{sub}",
+)
+"""What tells repositories apart, by provider: the default of `lineage`."""
+NAMES = (
+    "{repository} {workflow} {run_number}.{run_attempt}",
+    "{project_path} pipeline {pipeline_id} job {job_id}",
+    "{oidc.circleci.com/project-id} job {oidc.circleci.com/job-id}",
+    "{organization_slug}/{pipeline_slug} build {build_number} job {job_id}",
+    "{sub}",
+)
+"""How jobs are called, by provider: the default of `name`."""
+SHARED_ISSUERS: Mapping[str, tuple[str, ...]] = {
+    "https://token.actions.githubusercontent.com": (
+        "repository",
+        "repository_id",
+        "repository_owner",
+        "repository_owner_id",
+        "job_workflow_ref",
+        "sub",
+    ),
+    "https://gitlab.com": ("project_path", "project_id", "namespace_path", "namespace_id", "sub"),
+    "https://agent.buildkite.com": ("organization_slug", "organization_id", "pipeline_id", "sub"),
+}
+"""Issuers that sign for everybody, with the claims that name a customer: one of them must be in a policy."""
+_TENANT = re.compile(r"(?:[a-z_]+:)?[^*/:]+(?:[/:].*)?", re.DOTALL)
+
+
+def compile_pattern(text: str) -> re.Pattern[str]:
+    """Return the pattern of a claim's value."""
+    literals = _WILDCARD.split(text)
+    wildcards = [".*" if found == "**" else "[^/]*" for found in _WILDCARD.findall(text)]
+    parts = [re.escape(literals[0])]
+    for wildcard, literal in zip(wildcards, literals[1:], strict=True):
+        parts += [wildcard, re.escape(literal)]
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def names_tenant(claim: str, text: str) -> bool:
+    """Return whether a pattern names one customer of an issuer that signs for everybody."""
+    prefix = text.partition("*")[0]
+    if claim == "sub":  # such as repo:acme/website:ref:refs/heads/main, or organization:acme:pipeline:site
+        return re.match(r"[a-z_]+:[^*/:]+[/:]", prefix) is not None
+    return _TENANT.fullmatch(text) is not None and (prefix == text or "/" in prefix)
+
+
+def show_value(value: Any) -> str | None:
+    """Return a claim's value as patterns and templates see it; None if it is no text, number or boolean."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int) else None
+
+
+def fill(templates: Sequence[str], claims: Claims) -> str | None:
+    """Return the first template whose claims there are, filled; None if there is none."""
+    for template in templates:
+        values = {name: show_value(claims.get(name)) for name in PARAMETER.findall(template)}
+        if None not in values.values():
+            return "".join(
+                [(values[part] or "") if number % 2 else part for number, part in enumerate(PARAMETER.split(template))]
+            )
+    return None
