@@ -6,6 +6,7 @@ What a failure keeps follows from the setting (`Durability`): a prefix of the lo
 
 import asyncio
 import hashlib
+from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
@@ -55,6 +56,8 @@ class Server(asyncio.Protocol):
         self.node = node
         self._reader = hiredis.Reader()
         self._transport: Transport
+        self._pending: deque[list[bytes]] = deque()
+        self._is_waiting = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, Transport)
@@ -66,7 +69,32 @@ class Server(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         while (words := self._reader.gets()) is not False:
-            self.node.take(words, self._transport)
+            self._pending.append(words)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Run what has arrived, but for what stands behind a command that waits."""
+        while self._pending and not self._is_waiting:
+            words = self._pending.popleft()
+            if words[0].upper() == b"WAITAOF":
+                self._is_waiting = True
+                self._wait_for_disk(len(self.node.times), self.node.store.loop.time() + int(words[3]) / 1000)
+            else:
+                self.node.take(words, self._transport)
+
+    def _wait_for_disk(self, length: int, until: float) -> None:
+        """Answer when so much of the log is on the disk, or it is too late; each look is a twentieth of a second."""
+        node, now = self.node, self.node.store.loop.time()
+        if not node.store.durability.is_append_only:
+            answer: Reply = ReplyError("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.")
+        elif node.synced >= length or now >= until:
+            answer = [int(node.synced >= length), 0]
+        else:
+            self._transport.call(now + 0.05, self._wait_for_disk, length, until)
+            return
+        node.send(self._transport, answer)
+        self._is_waiting = False
+        self._go_on()
 
 
 class Node:
@@ -93,9 +121,6 @@ class Node:
     def take(self, words: list[bytes], transport: Transport) -> None:
         """Run a command of a connection, and answer it."""
         name = words[0].upper()
-        if name == b"WAITAOF":
-            self._wait_for_disk(transport)
-            return
         answer = self._answer(name, words)
         now = self.store.loop.time()
         self.times += [now] * (len(self.database.log) - len(self.times))
@@ -105,31 +130,14 @@ class Node:
             self.answers_lost -= 1
             self.store.network.reset(transport)
             return
-        self._send(transport, answer)
+        self.send(transport, answer)
 
     def sync(self) -> None:
         """Write the log, or a snapshot, to the disk."""
         self.synced = len(self.times)
 
-    def _wait_for_disk(self, transport: Transport) -> None:
-        """Answer when all that was written so far is on the disk."""
-        if not self.store.durability.is_append_only:
-            error = ReplyError("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.")
-            self._send(transport, error)
-            return
-        length, now = len(self.times), self.store.loop.time()
-
-        def look() -> None:
-            if self.synced >= length:
-                self._send(transport, [1, 0])
-            elif self.store.loop.time() - now >= 3:
-                self._send(transport, [0, 0])
-            else:
-                transport.call(self.store.loop.time() + 0.05, look)
-
-        look()
-
-    def _send(self, transport: Transport, answer: Reply) -> None:
+    def send(self, transport: Transport, answer: Reply) -> None:
+        """Send an answer after the time that a command takes."""
         transport.call(self.store.loop.time() + SERVICE_SECONDS, transport.write, encode(answer))
 
     def _answer(self, name: bytes, words: list[bytes]) -> Reply:
@@ -145,6 +153,8 @@ class Node:
             return b"OK"
         if name == b"CONFIG":
             return [b"appendfsync", str(self.store.durability).encode()]
+        if name == b"INFO" and words[1:] == [b"server"]:
+            return b"redis_version:7.2.0\r\nrun_id:%b\r\n" % self.process.name.encode()
         if name == b"SCRIPT":
             sha = hashlib.sha1(words[2]).hexdigest().encode()
             self._scripts[sha] = words[2]
