@@ -8,7 +8,7 @@ redis-server.
 import fnmatch
 import json
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 import lupa.lua51 as lua
@@ -170,7 +170,8 @@ def _get(base: Database, key: Word) -> Reply:
 def _setrange(base: Database, key: Word, offset: Word, part: Word) -> Reply:
     value, start = base.get(key, bytes) or b"", int(offset)
     value = value.ljust(start, b"\0")
-    base.put(key, value[:start] + part + value[start + len(part) :])
+    value = value[:start] + part + value[start + len(part) :]
+    base.put(key, value)
     base.wrote(b"SETRANGE", key, offset, part)
     return len(value)
 
@@ -489,9 +490,15 @@ def runtime() -> Any:
         """
     )
     globals_ = made.globals()
-    globals_[b"cjson"][b"decode"] = lambda text: _from_json(made, json.loads(text))
+    globals_[b"cjson"][b"decode"] = lambda text: _builder(text)()
     globals_[b"cjson"][b"encode"] = lambda value: json.dumps(_to_json(made, value), separators=(",", ":")).encode()
     return made
+
+
+def forget_database() -> None:
+    """Let the Lua of all databases know the last one no longer; its own collector holds it until then."""
+    runtime().globals()[b"call_redis"] = None
+    runtime().execute(b"collectgarbage()")
 
 
 @cache
@@ -532,16 +539,24 @@ def _to_reply(value: Any) -> Reply:
     return items
 
 
-def _from_json(made: Any, value: Any) -> Any:
+@lru_cache(maxsize=10_000)
+def _builder(text: bytes) -> Any:
+    """Return a Lua function that builds what a JSON text says: most texts are read again and again."""
+    return runtime().execute(b"return function() return " + _literal(json.loads(text)) + b" end")
+
+
+def _literal(value: Any) -> bytes:
     if value is None:
-        return made.globals()[b"NULL"]
+        return b"NULL"
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    if isinstance(value, int | float):
+        return repr(value).encode()
     if isinstance(value, str):
-        return value.encode()
+        return b'"' + b"".join(b"\\%03d" % byte for byte in value.encode()) + b'"'
     if isinstance(value, list):
-        return made.table_from([_from_json(made, one) for one in value])
-    if isinstance(value, dict):
-        return made.table_from({name.encode(): _from_json(made, one) for name, one in value.items()})
-    return value
+        return b"{" + b",".join(map(_literal, value)) + b"}"
+    return b"{" + b",".join(b"[" + _literal(name) + b"]=" + _literal(one) for name, one in value.items()) + b"}"
 
 
 def _to_json(made: Any, value: Any) -> Any:
