@@ -22,7 +22,12 @@ async def delay(world: World) -> None:
 
 
 async def restart(world: World) -> None:
-    """Redis is killed, alone or with its machine, and started with what its disk has."""
+    """Redis is killed, alone or with its machine, and started with what its disk has; often in the middle of a change."""
+    for _ in range(world.rng.choice((0, 60))):
+        if world.is_changing:
+            await asyncio.sleep(world.rng.uniform(0.0, 0.05))
+            break
+        await asyncio.sleep(0.02)
     seconds = world.rng.choice((0.0, 0.5))
     world.store.restart(is_machine=world.rng.random() < 0.5, loading_seconds=seconds)
     await asyncio.sleep(seconds)
@@ -55,6 +60,15 @@ async def reset(world: World) -> None:
     for end in list(world.network.ends):
         if end.process is world.store.master.process and world.rng.random() < 0.7:
             world.network.reset(end)
+
+
+async def break_late(world: World) -> None:
+    """The connections break while answers are late: who waits has waited for some time already."""
+    world.slow_seconds = 1.0
+    await asyncio.sleep(world.rng.uniform(0.1, 0.4))
+    await reset(world)
+    await asyncio.sleep(world.rng.uniform(0.1, 0.4))
+    world.slow_seconds = 0.0
 
 
 async def forget(world: World) -> None:
@@ -97,6 +111,7 @@ FAULTS: tuple[Fault, ...] = (
     fail_over,
     part,
     reset,
+    break_late,
     forget,
     jump,
     kill_worker,

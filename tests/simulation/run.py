@@ -99,7 +99,9 @@ async def _run(world: World) -> list[str]:
     for task in working:
         task.result()
     world.tell("all is healed")
-    return await _look(world)
+    found = await _look(world)
+    await world.close()
+    return found
 
 
 async def _look(world: World) -> list[str]:

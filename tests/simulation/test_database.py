@@ -79,7 +79,7 @@ def model_answer(database: Database, *words: bytes) -> Any:
 def test_the_model_answers_as_redis_does(steps: list[tuple[bytes, ...]], redis_server: Any) -> None:
     """Each command of a sequence has the same answer, and what the log of writes makes is the same again."""
     database = Database(lambda: START)
-    with redis.Redis.from_url(redis_server.url) as real:
+    with redis.Redis.from_url(redis_server.url, protocol=2) as real:
         real.flushall()
         for words in steps:
             expected, actual = answer_of(real, *words), model_answer(database, *words)
@@ -102,7 +102,7 @@ async def test_the_scripts_answer_as_in_redis(redis_server: Any) -> None:
     source = admissions._idle[0].runner._script.source
     record = make_record("sml_0")
     database = Database(lambda: START)
-    with redis.Redis.from_url(redis_server.url) as real:
+    with redis.Redis.from_url(redis_server.url, protocol=2) as real:
         real.flushall()
         name = f"gw1:{{{record.digest[:2]}}}:token:{token_id(record.digest)}".encode()
         for run in (real.execute_command, database.run):

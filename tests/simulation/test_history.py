@@ -19,7 +19,7 @@ from tests.support.history import (
     check,
 )
 
-PROMISES = {"moving": Promise(2, 10), "busy": Promise(2, 0)}
+PROMISES = {"moving": Promise(2, 10), "fixed": Promise(4, 10, 2), "busy": Promise(2, 0)}
 CREATED = Change(begun=0, ended=1, subject="t", what=What.CREATE, outcome=Outcome.DONE)
 
 
@@ -76,6 +76,10 @@ VIOLATIONS: dict[str, tuple[str, list[Event]]] = {
         "limit exceeded",
         [*(call(at, counters=("moving:t",)) for at in (2, 3, 4)), Loss(5, 5, spares_kept=False)],
     ),
+    "more than the limit in the first window": (
+        "in its first window",
+        [call(at, counters=("fixed:t",)) for at in (2, 5, 8)],
+    ),
     "more at once than allowed": ("3 in flight", [Work(begun=at, ended=9, counter="busy:t") for at in (2, 3, 4)]),
     "late": ("late", [call(2, ended=2.4, longest=0.3)]),
 }
@@ -99,6 +103,7 @@ EXPLAINED: dict[str, list[Event]] = {
         call(6, owner="acme"),
     ],
     "within the limit": [call(at, counters=("moving:t",)) for at in (2, 5, 12.2)],
+    "around the end of the first window": [call(at, counters=("fixed:t",)) for at in (2, 11, 12.2, 13)],
     "some may have come later": [*(call(at, counters=("moving:t",)) for at in (2, 5)), call(8, ended=14, counters=("moving:t",))],
     "a failure between": [*(call(at, counters=("moving:t",)) for at in (2, 3, 5, 6)), Loss(4, 4, spares_kept=True)],
     "the clock was set forward": [*(call(at, counters=("moving:t",)) for at in (2, 3, 5, 6)), Jump(4)],

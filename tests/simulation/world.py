@@ -9,13 +9,16 @@ gateway's real scripts on a model of its data (database.py). Event loop, network
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from functools import cache, partial
+from collections.abc import Awaitable
+from contextlib import suppress
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from redis.exceptions import RedisError
+
 from gateway.adapters.redis.audit import RedisAudit
-from gateway.adapters.redis.connection import BoundedConnection, open_client
+from gateway.adapters.redis.connection import BoundedConnection, Client, open_client
 from gateway.adapters.redis.tokens import RedisClaims, RedisTokens
 from gateway.app import Gateway
 from gateway.core.errors import ChangeRefused, NotKept, StoreUnavailable
@@ -68,11 +71,11 @@ scopes = ["read"]
 SPAN = 10.0
 """Seconds of every window."""
 PROMISES = {
-    "fixed": Promise(10, SPAN),  # twice the limit around the end of a window
+    "fixed": Promise(10, SPAN, 5),  # twice the limit around the end of a window
     "counter": Promise(10, SPAN),
     "moving": Promise(5, SPAN),
     "bucket": Promise(8, SPAN),  # the burst, and a window's worth
-    "shared": Promise(14, SPAN),
+    "shared": Promise(14, SPAN, 7),
     "busy": Promise(2, 0),
 }
 PLANS = [*PROMISES, "open", "open"]
@@ -193,6 +196,10 @@ class World:
         self.trace: list[str] = []
         """What happened, for people."""
         self.is_over = False
+        self.is_changing = False
+        """Whether the operator waits for the end of a change."""
+        self._clients: list[Client] = []
+        """All that were ever opened, of processes that were killed too."""
         self._numbers = itertools.count(1)
         self._connections: dict[tuple[str, str], Answering] = {}
 
@@ -232,7 +239,8 @@ class World:
         settings = Settings(redis_url=f"redis://{NAME}:6379/0", redis_timeout=TIMEOUT, workers=1)
         new_id = map(f"{name}-%04x".__mod__, itertools.count(1)).__next__
         source: Any = SimpleNamespace(current=policies())
-        gateway = Gateway(settings, None, Backend(self), source, self.clock, new_id)  # type: ignore[arg-type]
+        client = self._open_client(settings.redis_timeout)
+        gateway = Gateway(settings, client, Backend(self), source, self.clock, new_id)  # type: ignore[arg-type]
         capacity = Capacity(settings.max_requests)
         recognition = gateway.build_recognition(new_id, capacity.may_take, verifies=False)
         acceptor = RequestAcceptor(source, self.clock, new_id, TrustedProxies())
@@ -243,6 +251,19 @@ class World:
         server: Any = SimpleNamespace(connections=set(), tasks=set(), total_requests=0)
         self.gateways[name] = gateway
         self.network.names[name] = (self.workers[name], lambda: Connection(config, server, {}))
+
+    def _open_client(self, timeout_seconds: float) -> Client:
+        client = open_client(f"redis://{NAME}:6379/0", timeout_seconds)
+        self._clients.append(client)
+        return client
+
+    async def close(self) -> None:
+        """Close all connections: a killed process leaves none behind, and its objects are those of this one."""
+        for client in self._clients:
+            with suppress(RedisError):  # what a killed process has open is closed, and nobody hears of it
+                await client.connection_pool.disconnect()
+        for end in list(self.network.ends):
+            end.close()
 
     def kill_worker(self, name: str) -> None:
         """Kill a worker: its connections are reset, and what it had not written is lost."""
@@ -302,8 +323,7 @@ class World:
 
     def open_management(self) -> Management:
         """Return the management as another process has it."""
-        client = open_client(f"redis://{NAME}:6379/0", 2.0)
-        connection = BoundedConnection(client, 2.0)
+        connection = BoundedConnection(self._open_client(2.0), 2.0)
         tokens = RedisTokens(connection)
         source: Any = SimpleNamespace(current=policies())
         claims, audit = RedisClaims(connection, tokens), RedisAudit(connection)
@@ -312,6 +332,7 @@ class World:
     async def change(self, subject: str, what: What, work: Awaitable[Any], is_kept: bool = True) -> Any:
         """Make a change, and record how it ended; return what it returned, or None."""
         begun, result = self.loop.time(), None
+        self.is_changing = True
         try:
             result = await work
             kept = is_kept and self.durability.is_append_only
@@ -322,6 +343,8 @@ class World:
             outcome = Outcome.FAILED
         except StoreUnavailable:
             outcome = Outcome.UNKNOWN
+        finally:
+            self.is_changing = False
         self.history.add(Change(begun=begun, ended=self.loop.time(), subject=subject, what=what, outcome=outcome))
         self.tell(f"operator: {what} {subject}: {outcome} since {begun:.4f}")
         return result

@@ -104,6 +104,8 @@ class Promise(msgspec.Struct, frozen=True):
 
     most: int
     seconds: float
+    at_first: int = 0
+    """For windows that begin with the first request: the most in the very first one. 0 if they begin otherwise."""
 
 
 Event: TypeAlias = Call | Change | Reading | Loss | Jump | Work
@@ -254,12 +256,18 @@ def _check_limits(history: History) -> Iterator[str]:
     breaks = sorted(event.at for event in history.events if isinstance(event, Loss | Jump))
     by_counter: defaultdict[str, list[Call]] = defaultdict(list)
     for event in history.events:
-        if isinstance(event, Call) and event.status == ALLOWED:
+        if isinstance(event, Call):
             for counter in event.counters:
                 by_counter[counter].append(event)
-    for counter, calls in by_counter.items():
+    for counter, asked in by_counter.items():
         promise = history.promises[counter.partition(":")[0]]
-        for first in sorted(calls, key=lambda call: call.begun):
+        asked.sort(key=lambda call: call.begun)
+        calls = [call for call in asked if call.status == ALLOWED]
+        until = min([asked[0].begun + promise.seconds, *breaks])  # the first window lasts at least so long
+        in_first = sum(call.ended < until for call in calls)
+        if promise.at_first and in_first > promise.at_first:
+            yield f"limit exceeded: {counter} admitted {in_first} in its first window, and promises {promise.at_first}"
+        for first in calls:
             limit = min([first.begun + promise.seconds, *(at for at in breaks if at >= first.begun)])
             inside = [call for call in calls if first.begun <= call.begun and call.ended < limit]
             if len(inside) > promise.most:
