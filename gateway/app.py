@@ -84,21 +84,19 @@ class Gateway:
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] | None = None,
     ) -> None:
-        self._clock = clock
         client = client or open_client(settings.redis_url, settings.redis_timeout)
         self.cache_counts: Counter[str] = Counter()
-        self.redis = RedisConnection(client, settings.redis_timeout, self.cache_counts)
-        self.readiness = RedisReadiness(self.redis, allows_eviction=settings.allow_eviction)
-        keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
-        self.public_keys = keys.published if keys else ()
-        issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
-        self.own = parse_own_addresses(settings)
+        redis = self.redis = RedisConnection(client, settings.redis_timeout, self.cache_counts)
+        self.readiness = RedisReadiness(redis, allows_eviction=settings.allow_eviction)
+        self.admissions = RedisAdmissions(redis)
+        self.refunds = RedisQuotaRefunds(redis, new_id or request_ids().__next__)
+        issuer = self._open_issuer(settings)
+        self.own, self._clock = parse_own_addresses(settings), clock
         self.policies = policies or open_policies(settings)
-        self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
+        self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(redis)
         self.managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not admissions' own
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
-        self.refunds = RedisQuotaRefunds(self.redis, new_id or request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
         exports = self.exports = self._open_exports(settings, client)
         self.encoder, self.renderer = ContentEncoder(), ProcessRenderer()
@@ -108,10 +106,9 @@ class Gateway:
         documents = ExportCache(content_store, UpstreamFetcher(*parts, None, issuer, instance), self.fetches, Counter())
         self.fetcher = UpstreamFetcher(*parts, VariantBuilder(documents, exports, self.renderer), issuer, instance)
         self.export_cache = ExportCache(content_store, self.fetcher, self.fetches, self.cache_counts, self.heads)
-        self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
-        self.usage_counter = RedisUsageCounter(self.counting_redis, self.cache_counts, clock)
-        self.versions = RedisVersions(self.counting_redis, process_name(), self.policies)
-        self.admissions = RedisAdmissions(self.redis)
+        counting = self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
+        self.usage_counter = RedisUsageCounter(counting, self.cache_counts, clock)
+        self.versions = RedisVersions(counting, process_name(), self.policies)
         self.failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
         self.authenticator = Authenticator(self.failures, settings.token_pepper.encode())
         self.token_exchange = self._open_exchange()
@@ -154,6 +151,12 @@ class Gateway:
         self.admissions.now = self.refunds.now = self.exports.now = self.fetches.now = milliseconds
         if self.heads is not None:
             self.heads.now = milliseconds
+
+    def _open_issuer(self, settings: Settings) -> Issuer | None:
+        """Return who signs assertions, if there is a key, and take in the keys that are published."""
+        keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
+        self.public_keys = keys.published if keys else ()
+        return Issuer(settings.assertion_issuer, keys.sign) if keys else None
 
     def _open_exports(self, settings: Settings, client: Client) -> RedisExports:
         """Open the exports, in the Redis of the tokens or in one of their own, and the connections for them."""

@@ -7,7 +7,7 @@ records, and the marker last: until then, unknown tokens are 503.
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -120,7 +120,7 @@ async def _scan(client: Client) -> list[str]:
     names, cursor = set[str](), 0
     while True:
         cursor, found = await client.scan(cursor, match=f"{redis_keys.VERSION}:*", count=1000)
-        names.update(name for name in (raw.decode() for raw in found) if is_kept(name))
+        names.update(name for name in _texts(cast(list[bytes], found)) if is_kept(name))
         if cursor == 0:
             return sorted(names)
 

@@ -474,8 +474,7 @@ class Management:
         """Revoke a token with all that it was rotated from and to; return the ids not revoked before."""
         async with self.refusals(actor, Action.REVOKE, identity=identity), self._kept():
             await self._record(identity)
-            revoked = await self._tokens.revoke_lineage(identity, AuditEntry(actor=actor, action=Action.REVOKE))
-            return revoked
+            return await self._tokens.revoke_lineage(identity, AuditEntry(actor=actor, action=Action.REVOKE))
 
     async def revoke_all(
         self, actor: Actor, policy: str, project: str | None = None, owner: str | None = None

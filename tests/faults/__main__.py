@@ -1,8 +1,8 @@
 """Run the table of faults: real processes under load, one row after the other.
 
-    python -m tests.faults            # print the table
-    python -m tests.faults --write    # and write it into docs/operations/faults.md
-    python -m tests.faults --row demoted
+python -m tests.faults            # print the table
+python -m tests.faults --write    # and write it into docs/operations/faults.md
+python -m tests.faults --row demoted
 """
 
 import argparse
@@ -33,6 +33,8 @@ class Result(msgspec.Struct, frozen=True):
 
     row: Row
     calls: int
+    failed: int
+    """Answers that were 503, or did not come."""
     violations: list[str]
     added: float
     """Seconds that the slowest answer took beyond the slowest before the fault."""
@@ -50,7 +52,7 @@ class Result(msgspec.Struct, frozen=True):
     def cells(self) -> str:
         counts = [self.count(kind) for kind in ("wrongly allowed", "wrong 401", "acknowledged", "limit")]
         waits = (round(self.added * 1000), round(self.recovery * 1000))
-        return " | ".join(map(str, (self.row.name, self.calls, *counts, *waits)))
+        return " | ".join(map(str, (self.row.name, self.calls, self.failed, *counts, *waits)))
 
 
 async def run_row(stage: Stage, row: Row, number: int) -> Result:
@@ -88,7 +90,8 @@ def measure(row: Row, load: Load, begun: float, ended: float) -> Result:
     usual = max((call.ended - call.begun for call in calls if call.ended < begun), default=0.0)
     slowest = max((call.ended - call.begun for call in calls if call.ended >= begun), default=0.0)
     failed = [call.ended - ended for call in calls if call.status in (0, 503) and call.ended > ended]
-    return Result(row, len(calls), check(load.history), max(0.0, slowest - usual), max(failed, default=0.0))
+    number = sum(call.status in (0, 503) for call in calls)
+    return Result(row, len(calls), number, check(load.history), max(0.0, slowest - usual), max(failed, default=0.0))
 
 
 async def run(named: str, folder: Path) -> list[Result]:
@@ -114,8 +117,8 @@ async def run(named: str, folder: Path) -> list[Result]:
 
 def build_table(results: list[Result], seconds: float) -> str:
     """Return the table as Markdown."""
-    head = "what fails | requests | wrongly allowed | wrong 401 | changes lost | limits exceeded | added wait, ms | "
-    lines = [f"| {head}recovery, ms |", "|---|" + "---:|" * 7, *(f"| {result.cells()} |" for result in results)]
+    head = "what fails | requests | 503 or none | wrongly allowed | wrong 401 | changes lost | limits exceeded | added wait, ms | "
+    lines = [f"| {head}recovery, ms |", "|---|" + "---:|" * 8, *(f"| {result.cells()} |" for result in results)]
     day = time.strftime("%Y-%m-%d", time.gmtime())
     lines += ["", f"Made on {day}, in {seconds:.0f} s.", "", "Not in the table:", ""]
     lines += [f"- {name}: {why}." for name, why in LEFT_OUT.items()]

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from gateway.adapters.redis.connection import BoundedConnection, open_client
@@ -12,6 +13,7 @@ from gateway.core.policies.loading import load_policies
 from gateway.core.policies.model import PolicySet
 from gateway.core.tokens.audit import Actor
 from gateway.core.tokens.changes import TokenRequest, TokenState
+from gateway.core.tokens.views import TokenView
 from gateway.management.building import build_management
 from gateway.management.management import Management
 from tests.simulation.world import Answering
@@ -38,6 +40,10 @@ PAUSE_SECONDS = 0.01
 OPERATOR = Actor("ada", "operator")
 OPERATOR_SECONDS = 2.0
 """The timeout of the operator's commands."""
+
+
+async def _show(identity: str, management: Management) -> TokenView | None:
+    return await management.show_token(identity)
 
 
 class Policies:
@@ -131,7 +137,7 @@ class Load:
         """Record what the management says of each token."""
         for identity in self.tokens:
             begun = self.now()
-            view = await self.with_management(lambda one, identity=identity: one.show_token(identity))
+            view = await self.with_management(partial(_show, identity))
             is_revoked = view is not None and view.state is TokenState.REVOKED
             self.history.add(
                 Reading(begun=begun, ended=self.now(), token=identity, exists=view is not None, is_revoked=is_revoked)

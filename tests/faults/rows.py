@@ -146,7 +146,10 @@ async def change_name(stage: Stage) -> None:
 
 async def kill_worker(stage: Stage) -> None:
     found = subprocess.run(
-        ["pgrep", "-P", str(stage.gateway.popen.pid), "-f", "multiprocessing"], capture_output=True, text=True
+        ["pgrep", "-P", str(stage.gateway.popen.pid), "-f", "spawn_main"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     workers = [int(line) for line in found.stdout.split()]
     stage.end_one(workers)

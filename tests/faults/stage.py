@@ -99,6 +99,6 @@ class Stage:
         def has_all() -> bool:
             with redis.Redis(port=master.port) as there, redis.Redis(port=self.redis.port) as here:
                 info: Any = here.info("replication")
-                return info.get("master_link_status") == "up" and here.dbsize() == there.dbsize()
+                return bool(info.get("master_link_status") == "up" and here.dbsize() == there.dbsize())
 
         wait_until(has_all, "the replica has all keys")

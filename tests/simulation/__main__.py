@@ -1,7 +1,7 @@
 """Run many seeds, or replay one.
 
-    python -m tests.simulation                  # a thousand seeds
-    python -m tests.simulation --seed 4711      # one, with all that happened
+python -m tests.simulation                  # a thousand seeds
+python -m tests.simulation --seed 4711      # one, with all that happened
 """
 
 import argparse

@@ -88,6 +88,10 @@ class Database:
             raise ReplyError("WRONGTYPE Operation against a key holding the wrong kind of value")
         return value
 
+    def text(self, key: Word) -> Word | None:
+        """Return the value of a key, None if it is no string."""
+        return self._values[key] if self.exists(key) and isinstance(self._values[key], bytes) else None
+
     def exists(self, key: Word) -> bool:
         self.get(key, type(self._values.get(key, b"")))
         return key in self._values
@@ -115,7 +119,7 @@ class Database:
     def end_of(self, key: Word) -> int | None:
         return self._ends.get(key)
 
-    def keys(self) -> list[Word]:
+    def names(self) -> list[Word]:
         return [key for key in list(self._values) if self.exists(key)]
 
     def wrote(self, *words: Word | int | float) -> None:
@@ -269,7 +273,7 @@ def _hincrby(base: Database, key: Word, name: Word, by: Word) -> Reply:
 
 def _sadd(base: Database, key: Word, *members: Word) -> Reply:
     there = base.get(key, Set, new=True)
-    new = [member for member in members if member not in there]
+    new = [member for member in dict.fromkeys(members) if member not in there]
     there.update(dict.fromkeys(new))
     if new:
         base.wrote(b"SADD", key, *new)
@@ -420,7 +424,7 @@ def _xrevrange(base: Database, key: Word, high: Word, low: Word, *options: Word)
 def _scan(base: Database, _: Word, *options: Word) -> Reply:
     words = [option.upper() for option in options]
     pattern = options[words.index(b"MATCH") + 1] if b"MATCH" in words else b"*"
-    return [b"0", [key for key in base.keys() if fnmatch.fnmatchcase(key, pattern)]]
+    return [b"0", [key for key in base.names() if fnmatch.fnmatchcase(key, pattern)]]
 
 
 def _values_of(kind: type, read: Callable[[Any], Reply]) -> Callable[..., Reply]:
@@ -447,7 +451,7 @@ COMMANDS: dict[bytes, Callable[..., Reply]] = {
     b"LINDEX": _lindex,
     b"LSET": _lset,
     b"LTRIM": _ltrim,
-    b"MGET": lambda base, *keys: [_get(base, key) for key in keys],
+    b"MGET": lambda base, *keys: [base.text(key) for key in keys],
     b"PEXPIRE": _pexpire,
     b"PEXPIREAT": _pexpireat,
     b"PTTL": _pttl,

@@ -22,7 +22,7 @@ async def delay(world: World) -> None:
 
 
 async def restart(world: World) -> None:
-    """Redis is killed, alone or with its machine, and started with what its disk has; often in the middle of a change."""
+    """Redis is killed, alone or with its machine, often in the middle of a change, and started with what it kept."""
     for _ in range(world.rng.choice((0, 60))):
         if world.is_changing:
             await asyncio.sleep(world.rng.uniform(0.0, 0.05))

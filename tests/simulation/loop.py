@@ -1,7 +1,7 @@
 """An event loop without a clock, threads or sockets: virtual time, simulated processes, and a network in memory.
 
-Everything that runs is a callback of one process (`Process`), and the loop runs callbacks in the order of their time and
-of their creation. So one seed gives one history. A killed process runs no further callback; a stopped one runs them
+Everything that runs is a callback of one process (`Process`), and the loop runs callbacks in the order of their time
+and of their creation. So one seed gives one history. A killed process runs no further callback; a stopped one runs them
 when it goes on, as after SIGSTOP.
 """
 
@@ -43,7 +43,9 @@ class Process:
         return context
 
 
-PROCESS: ContextVar[Process] = ContextVar("process", default=Process("world"))
+PROCESS: ContextVar[Process] = ContextVar("process")
+WORLD = Process("world")
+"""What no process has begun: the simulation itself."""
 
 
 class Deadlock(Exception):
@@ -66,28 +68,28 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self._now
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]  # typeshed ties the arguments to the callback
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         context = context or copy_context()
         handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append((handle, context.get(PROCESS) or PROCESS.get()))
+        self._ready.append((handle, context.get(PROCESS, WORLD)))
         return handle
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self._now + delay, callback, *args, context=context)
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         context = context or copy_context()
         handle = asyncio.TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._later, (when, next(self._numbers), handle, context.get(PROCESS) or PROCESS.get()))
+        heapq.heappush(self._later, (when, next(self._numbers), handle, context.get(PROCESS, WORLD)))
         return handle
 
-    def call_soon_threadsafe(
+    def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         return self.call_soon(callback, *args, context=context)
@@ -252,11 +254,9 @@ class Network:
         self._blocked: list[tuple[Transport, bytes]] = []
         loop.network = self
 
-    async def connect(
-        self, make: Callable[[], asyncio.Protocol], host: str
-    ) -> tuple[Transport, asyncio.Protocol]:
+    async def connect(self, make: Callable[[], asyncio.Protocol], host: str) -> tuple[Transport, asyncio.Protocol]:
         """Connect the current process to a name."""
-        here = PROCESS.get()
+        here = PROCESS.get(WORLD)
         there, accept = self.names[host]
         delay = self._delay(here.name, there.name)
         while delay is None:  # SYN packets are lost: whoever connects gives up by its own timer

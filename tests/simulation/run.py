@@ -13,7 +13,7 @@ from tests.simulation.database import forget_database
 from tests.simulation.faults import run_faults
 from tests.simulation.loop import PROCESS, Process
 from tests.simulation.world import LEASES_SECONDS, RECOVERY_SECONDS, World
-from tests.support.history import What, check
+from tests.support.history import check
 
 WORKERS, CLIENTS, FAULTS = 2, 3, 6
 """In one run."""
@@ -121,7 +121,7 @@ async def _look(world: World) -> list[str]:
                 found.append(f"no recovery: 503 from {worker} {RECOVERY_SECONDS} s after the last fault")
     PROCESS.set(Process("operator"))
     await world.read_all(world.open_management())
-    await asyncio.sleep(LEASES_SECONDS)
+    await asyncio.sleep(LEASES_SECONDS + world.store.set_back / 1000)
     for token in world.tokens:
         if token.plan == "busy" and await world.ask(token, "live", "last") == 429:
             found.append(f"lease lost: token {token.identity} has no room although nothing is in flight")

@@ -173,12 +173,16 @@ class Node:
 class Store:
     """The Redis that the gateway knows by a name."""
 
-    def __init__(self, loop: SimulatedLoop, network: Network, durability: Durability, note: Callable[[Any], None]) -> None:
+    def __init__(
+        self, loop: SimulatedLoop, network: Network, durability: Durability, note: Callable[[Any], None]
+    ) -> None:
         self.loop = loop
         self.network = network
         self.durability = durability
         self.skew = 0
         """By how many milliseconds its clock was set forward."""
+        self.set_back = 0
+        """By how many milliseconds it was set back in all: what expires by it lasts so much longer."""
         self._note = note
         self._number = 0
         self.master: Node
@@ -229,6 +233,7 @@ class Store:
     def jump(self, milliseconds: int) -> None:
         """Set the clock."""
         self.skew += milliseconds
+        self.set_back += max(0, -milliseconds)
 
     def _lose(self, old: Node, kept: int, *, spares_kept: bool) -> None:
         now = self.loop.time()

@@ -44,7 +44,9 @@ COMMANDS = [
     st.tuples(st.just(b"ZADD"), KEYS, NUMBERS, WORDS),
     st.tuples(st.just(b"ZADD"), KEYS, st.just(b"GT"), NUMBERS, WORDS),
     st.tuples(st.just(b"ZREM"), KEYS, WORDS),
-    st.tuples(st.just(b"ZCOUNT"), KEYS, st.sampled_from([b"-inf", b"(2", b"2"]), st.sampled_from([b"+inf", b"5", b"(5"])),
+    st.tuples(
+        st.just(b"ZCOUNT"), KEYS, st.sampled_from([b"-inf", b"(2", b"2"]), st.sampled_from([b"+inf", b"5", b"(5"])
+    ),
     st.tuples(st.just(b"ZRANGE"), KEYS, st.just(b"0"), ENDS),
     st.tuples(st.just(b"ZRANGEBYSCORE"), KEYS, st.just(b"-inf"), NUMBERS),
     st.tuples(st.just(b"ZREMRANGEBYSCORE"), KEYS, st.just(b"-inf"), NUMBERS),
@@ -58,7 +60,7 @@ def answer_of(real: "redis.Redis", *words: bytes | str) -> Any:
     """The answer of a real server as it comes, an error by its first word."""
     connection = real.connection_pool.get_connection()
     try:
-        connection.send_command(*words)
+        connection.send_command(*words)  # type: ignore[no-untyped-call]  # redis-py's
         return connection.read_response()
     except redis.ResponseError as error:
         return type(error).__name__

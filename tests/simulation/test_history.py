@@ -104,7 +104,10 @@ EXPLAINED: dict[str, list[Event]] = {
     ],
     "within the limit": [call(at, counters=("moving:t",)) for at in (2, 5, 12.2)],
     "around the end of the first window": [call(at, counters=("fixed:t",)) for at in (2, 11, 12.2, 13)],
-    "some may have come later": [*(call(at, counters=("moving:t",)) for at in (2, 5)), call(8, ended=14, counters=("moving:t",))],
+    "some may have come later": [
+        *(call(at, counters=("moving:t",)) for at in (2, 5)),
+        call(8, ended=14, counters=("moving:t",)),
+    ],
     "a failure between": [*(call(at, counters=("moving:t",)) for at in (2, 3, 5, 6)), Loss(4, 4, spares_kept=True)],
     "the clock was set forward": [*(call(at, counters=("moving:t",)) for at in (2, 3, 5, 6)), Jump(4)],
     "one after the other": [Work(begun=at, ended=at + 1, counter="busy:t") for at in (2, 3, 4)],
@@ -122,5 +125,5 @@ def test_a_violation_is_found(name: str) -> None:
 
 @pytest.mark.parametrize("name", EXPLAINED)
 def test_what_can_be_explained_is_no_violation(name: str) -> None:
-    """A client that got no answer, a change that overlaps, a failure that undoes: the checker accuses nobody wrongly."""
+    """A client without an answer, a change that overlaps, a failure that undoes: nobody is accused wrongly."""
     assert [] == violations(*EXPLAINED[name])

@@ -34,10 +34,10 @@ from gateway.server.connection import Connection
 from gateway.server.listener import Capacity, Proxy, PublicListener
 from gateway.server.requests import RequestAcceptor
 from gateway.settings import Settings
-from tests.simulation.loop import PROCESS, Network, Process, SimulatedLoop
+from tests.simulation.loop import PROCESS, WORLD, Network, Process, SimulatedLoop
 from tests.simulation.store import NAME, START, Durability, Store
 from tests.simulation.store import Loss as StoreLoss
-from tests.support.history import Call, Change, History, Jump, Loss, Outcome, Promise, Reading, What, Work
+from tests.support.history import Call, Change, History, Loss, Outcome, Promise, Reading, What, Work
 
 POLICY = """
 name = "simulated"
@@ -122,7 +122,7 @@ class Backend:
         self._world = world
 
     async def send(self, _: Any, __: str, target: str, *___: Any, **____: Any) -> Response:
-        world, process = self._world, PROCESS.get()
+        world, process = self._world, PROCESS.get(WORLD)
         token, begun = world.token_of_target(target), world.loop.time()
         seconds = world.rng.choice((0.001, 0.01, 0.3, 2.0)) if target.startswith("/live") else 0.005
         try:
@@ -180,7 +180,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
-        self.loop = SimulatedLoop()
+        self.loop = SimulatedLoop()  # type: ignore[abstract]  # it has what is used here
         self.network = Network(self.loop, self._delay)
         self.history = History(PROMISES)
         self.durability = self.rng.choice(list(Durability))
@@ -393,8 +393,8 @@ class World:
                 is_blocked = token.owner not in self.blocked_owners
                 self.blocked_owners ^= {token.owner}
                 wanted_owner = OwnerChange(status=OwnerStatus.BLOCKED if is_blocked else OwnerStatus.ACTIVE)
-                work = management.change_owner(OPERATOR, "simulated", token.owner, wanted_owner)
-                await self.change(token.owner, What.DISABLE if is_blocked else What.ENABLE, work)
+                blocking = management.change_owner(OPERATOR, "simulated", token.owner, wanted_owner)
+                await self.change(token.owner, What.DISABLE if is_blocked else What.ENABLE, blocking)
 
     async def read_all(self, management: Management) -> None:
         """Record what the management says of each token."""

@@ -240,9 +240,7 @@ class RedisConnection:
         self.record_success(caller)
         return answer
 
-    async def run_script(
-        self, script: "Script", keys: list[str], arguments: list[Any], more_seconds: float = 0
-    ) -> Any:
+    async def run_script(self, script: "Script", keys: list[str], arguments: list[Any], more_seconds: float = 0) -> Any:
         """Run a script with one EVALSHA; if Redis does not know it (after a restart), send it in full."""
         return await self.run(partial(script.run, keys=keys, arguments=arguments), more_seconds)
 

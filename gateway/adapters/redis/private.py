@@ -72,7 +72,7 @@ def over_network(connection_class: type[Any]) -> type[Any]:
 def retire_connections(client: Any) -> None:
     """Let none of the client's open connections run another command: each is opened again, which resolves the name."""
     connection_class = client.connection_pool.connection_class
-    if issubclass(connection_class, NetworkConnection):
+    if isinstance(connection_class, type) and issubclass(connection_class, NetworkConnection):
         connection_class.era += 1
 
 

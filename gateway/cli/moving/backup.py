@@ -87,6 +87,4 @@ async def read_history(audit: RedisAudit, at: int) -> list[Event]:
     while entries := await audit.search(AuditQuery(since=at), PIECE, before):
         found += entries
         before = entries[-1].id
-    return [
-        Event(entry.action, entry.target, entry.policy, entry.outcome, entry.changes, entry.id) for entry in found
-    ]
+    return [Event(entry.action, entry.target, entry.policy, entry.outcome, entry.changes, entry.id) for entry in found]

@@ -124,7 +124,7 @@ class Since(msgspec.Struct, frozen=True):
     @staticmethod
     def _find_owner(name: str) -> tuple[str, str]:
         """Return policy and name of the owner whose record or copy a key is; empty if it is none."""
-        version, _, path = name.partition(":")
+        path = name.partition(":")[2]
         is_copy = path.startswith("{")
         path = path.partition(":")[2] if is_copy else path
         kind, _, rest = path.partition(":")

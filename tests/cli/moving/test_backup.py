@@ -74,7 +74,7 @@ class Product:
         with redis.Redis.from_url(self.url, decode_responses=True) as client:
             readers: dict[str, Any] = {
                 "string": client.get,
-                "set": lambda name: sorted(client.smembers(name)),  # type: ignore[arg-type]
+                "set": lambda name: sorted(client.smembers(name)),
                 "hash": client.hgetall,
                 "stream": client.xrange,
             }
