@@ -55,7 +55,7 @@ test: install check
 
 # That requests which are recognised are answered as the others, byte for byte (docs/development/recognition.md).
 verify: install
-	@RECOGNITION_WALKS=40 $(BIN)/pytest $(SIDE_BY_SIDE) --dist load tests/server/test_recognition.py
+	@RECOGNITION_WALKS=40 $(BIN)/pytest $(SIDE_BY_SIDE) --dist load tests/server/test_recognition.py tests/server/test_passages.py
 	@GATEWAY_RECOGNITION=verify $(BIN)/pytest $(SIDE_BY_SIDE) tests/contracts $(ARGS)
 
 # The tests that start no server: no Redis, no browser, no proxies, no backends.

@@ -237,6 +237,7 @@ ARGUMENTS: dict[str, Any] = {
     "group_name": "<group>",
     "hour": HOUR,
     "key_digest": "<digest>",
+    "identity": "<alert>",
     "lineage": LINEAGE,
     "owner_id": "<owner>",
     "project_id": "<project>",

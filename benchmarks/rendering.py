@@ -1,30 +1,35 @@
 """`python -m benchmarks.rendering`: what each variant of a large document costs. Nothing is asserted.
 
-Each row is rendered in a process of its own, so that its memory is its own; then in a thread and by the adapter, beside
-an event loop that asks every millisecond how late it is: that is what a request of somebody else would wait.
+Each row is rendered in a renderer's process of its own. CPU time is what the process takes for the document. Memory is
+the most that it has resident, above what it had before the document came: the document itself is in that, and so are
+the pieces that it sends. Then the row is rendered in a thread and by the adapter, beside an event loop that asks every
+millisecond how late it is: that is what a request of somebody else would wait.
 """
 
 import asyncio
-import gc
-import resource
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, cast
 
 import msgspec
 
 from benchmarks.documents import build_tokens, build_translations
 from gateway.adapters.renderer import ProcessRenderer
+from gateway.adapters.renderer_process import read_outcome, write_job
 from gateway.core.variants.formats import FORMATS
-from gateway.core.variants.model import DocumentForm, DocumentKind, Rendered, Variant
+from gateway.core.variants.model import DocumentForm, DocumentKind, Variant
 from gateway.core.variants.rendering import render
 
 ROUNDS = 3
 TICK_SECONDS = 0.001
 MIB = 1024 * 1024
+EMPTY: dict[DocumentKind, bytes] = {"translations": b'{"entries":[]}', "design-tokens": b'{"tokens":[]}'}
 
 ROWS: dict[str, tuple[DocumentKind, Variant]] = {
     "texts, json": ("translations", Variant()),
@@ -52,6 +57,7 @@ HEADINGS = (
     "CPU ms",
     "content MiB",
     "peak MiB",
+    "by document",
     "thread: p99 ms",
     "thread: longest ms",
     "process: p99 ms",
@@ -60,44 +66,46 @@ HEADINGS = (
 
 
 class Cost(msgspec.Struct):
-    """Of one row in a process of its own: CPU time, which other work on the machine disturbs least."""
+    """What one row costs a renderer's process: CPU time, which other work on the machine disturbs least, and memory."""
 
     milliseconds: float
     content_mib: float
     peak_mib: float
-    """Above what the process had with the document in memory."""
+    """Above what the process had before the document came; it is in this."""
 
 
 def main() -> None:
-    """Measure and print."""
-    if len(sys.argv) > 1:
-        sys.stdout.buffer.write(msgspec.json.encode(_measure(*ROWS[sys.argv[1]])))
-        return
+    """Measure and print; arguments name rows, otherwise all are measured."""
     documents: dict[DocumentKind, bytes] = {"translations": build_translations(), "design-tokens": build_tokens()}
     sizes = ", ".join(f"{kind}: {len(content) / MIB:.1f} MiB" for kind, content in documents.items())
     lines = ["| " + " | ".join(HEADINGS) + " |", "|---" + "|---:" * (len(HEADINGS) - 1) + "|"]
-    for name, (kind, variant) in ROWS.items():
-        command = [sys.executable, "-m", "benchmarks.rendering", name]
-        cost = msgspec.json.decode(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout, type=Cost)
-        pauses = asyncio.run(_measure_pauses(documents[kind], DocumentForm(kind), variant))
-        cells = [f"{cost.milliseconds:,.0f}", f"{cost.content_mib:.1f}", f"{cost.peak_mib:.0f}"]
+    for name in sys.argv[1:] or ROWS:
+        kind, variant = ROWS[name]
+        form = DocumentForm(kind)
+        costs = [measure(documents[kind], form, variant) for _ in range(ROUNDS)]
+        peak = max(cost.peak_mib for cost in costs)
+        milliseconds = statistics.median(cost.milliseconds for cost in costs)
+        pauses = asyncio.run(_measure_pauses(documents[kind], form, variant))
+        cells = [f"{milliseconds:,.0f}", f"{costs[0].content_mib:.1f}", f"{peak:.1f}"]
+        cells.append(f"{peak * MIB / len(documents[kind]):.2f}")
         lines.append("| " + " | ".join([name, *cells, *(f"{pause:.1f}" for pause in pauses)]) + " |")
-    sys.stdout.write("\n".join([*lines, "", f"Median of {ROUNDS}. Documents: {sizes}."]) + "\n")
+    sys.stdout.write("\n".join([*lines, "", f"{ROUNDS} rounds. Documents: {sizes}."]) + "\n")
 
 
-def _measure(kind: DocumentKind, variant: Variant) -> Cost:
-    content = build_translations() if kind == "translations" else build_tokens()
-    form = DocumentForm(kind)
-    gc.disable()  # as in the adapter's process
-    _reset_peak()
-    before = _resident_kib()
-    times, size = [], 0
-    for _ in range(ROUNDS):
-        start = time.process_time()
-        found = render(content, form, variant)
-        times.append(time.process_time() - start)
-        size = len(found.content) if isinstance(found, Rendered) else 0
-    return Cost(statistics.median(times) * 1000, size / MIB, (_peak_kib() - before) / 1024)
+def measure(content: bytes, form: DocumentForm, variant: Variant) -> Cost:
+    """Render the document in a new process, and return what that costs it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gateway.adapters.renderer_process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    jobs, outcomes = cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout)
+    with process, jobs, outcomes:
+        write_job(jobs, (form, variant), EMPTY[form.kind])
+        read_outcome(outcomes)  # it has imported what it needs
+        before, spent = _kib(process.pid, "VmRSS"), _cpu_seconds(process.pid)
+        write_job(jobs, (form, variant), content)
+        _, made = read_outcome(outcomes)
+        spent = _cpu_seconds(process.pid) - spent
+        return Cost(spent * 1000, len(made) / MIB, (_kib(process.pid, "VmHWM") - before) / 1024)
 
 
 async def _measure_pauses(content: bytes, form: DocumentForm, variant: Variant) -> list[float]:
@@ -133,25 +141,16 @@ async def _lateness(work: Callable[[], Awaitable[object]]) -> list[float]:
     return sorted(late)
 
 
-def _reset_peak() -> None:
-    with suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:  # noqa: PTH123 - a file of the kernel, not of a folder
-        file.write("5")
+def _kib(process: int, name: str) -> int:
+    """Return a figure of the kernel about a process, in KiB (proc(5))."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
-def _resident_kib() -> int:
-    return _status("VmRSS")
-
-
-def _peak_kib() -> int:
-    return _status("VmHWM")
-
-
-def _status(name: str) -> int:
-    with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123 - a file of the kernel, not of a folder
-        for line in file:
-            if line.startswith(name):
-                return int(line.split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def _cpu_seconds(process: int) -> float:
+    """Return user and system time of a process (proc(5))."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

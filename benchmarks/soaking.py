@@ -33,7 +33,7 @@ ACTOR = Actor("soak", "operator")
 TOKENS, OWNERS = 100, 20
 """Few enough that a worker remembers the requests of all of them: what it forgets is not compared."""
 TARGETS = ("/export", "/export?page=2", LARGE_TARGET, "/live")
-WEIGHTS = (10, 5, 2, 1)
+WEIGHTS = (10, 5, 2, 8)
 CONNECTIONS = 32
 REQUESTS_A_CHANGE = 100
 CHANGES_A_PURGE, CHANGES_A_RELOAD = 50, 200

@@ -62,7 +62,7 @@ class Administration:
         self, settings: Settings, client: "Client | None" = None, clock: Callable[[], float] = time.time
     ) -> None:
         self._owns_client = client is None
-        client = client or open_client(settings.redis_url, ADMIN_TIMEOUT_SECONDS)
+        client = client or open_client(settings.redis_url, ADMIN_TIMEOUT_SECONDS, settings.sentinel_password)
         self.redis = BoundedConnection(client, ADMIN_TIMEOUT_SECONDS)
         self.readiness = RedisReadiness(self.redis, allows_eviction=settings.allow_eviction)
         can_assert = bool(settings.assertion_key)
@@ -74,7 +74,9 @@ class Administration:
         self.versions = RedisVersions(self.redis, process_name(), self.policies)
         url, self.exports_redis = settings.exports_redis_url, self.redis
         if url:
-            self.exports_redis = BoundedConnection(open_client(url, ADMIN_TIMEOUT_SECONDS), ADMIN_TIMEOUT_SECONDS)
+            self.exports_redis = BoundedConnection(
+                open_client(url, ADMIN_TIMEOUT_SECONDS, settings.sentinel_password), ADMIN_TIMEOUT_SECONDS
+            )
         self.exports = RedisExports(self.exports_redis, 0, history=RedisAudit(self.redis) if url else None)
         trusted = parse_trusted_proxies(settings)
         self.acceptor = RequestAcceptor(self.policies, clock, request_ids().__next__, trusted)

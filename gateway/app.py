@@ -17,16 +17,19 @@ from litestar import Litestar
 
 from gateway.adapters.encodings.encoder import ContentEncoder
 from gateway.adapters.failed_credentials import FailedCredentials
-from gateway.adapters.issuers.documents import fetch_document
-from gateway.adapters.issuers.id_tokens import IdTokens
-from gateway.adapters.issuers.key_sets import KeySets
 from gateway.adapters.logs.access_log import FileAccessLog
 from gateway.adapters.logs.error_log import mask_logs
 from gateway.adapters.logs.hangups import HANGUPS
+from gateway.adapters.outside.documents import fetch_document
+from gateway.adapters.outside.id_tokens import IdTokens
+from gateway.adapters.outside.key_sets import KeySets, read_issuer, read_leak_keys
+from gateway.adapters.outside.leak_signatures import LeakSignatures
+from gateway.adapters.outside.webhook import Webhook
 from gateway.adapters.policy_files import PolicyFiles
 from gateway.adapters.policy_versions import RedisVersions
 from gateway.adapters.ports import Closeable, Upstreams
 from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.audit import RedisAlertMarks
 from gateway.adapters.redis.connection import BoundedConnection, Client, Meaning, RedisConnection, open_client
 from gateway.adapters.redis.exports import ApartHeads, Limits, RedisExports
 from gateway.adapters.redis.fetch_leases import RedisFetches
@@ -41,8 +44,10 @@ from gateway.adapters.streams import HeldBytes
 from gateway.adapters.upstream.pool import HttpUpstreams
 from gateway.core.durability import Readiness
 from gateway.core.http.assertions import Issuer
+from gateway.management.alerting import Alerting
 from gateway.management.building import build_management
 from gateway.management.exchanging import TokenExchange
+from gateway.management.leaks import LeakReports
 from gateway.management.product_api import ProductApi
 from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.cache import ExportCache
@@ -50,13 +55,25 @@ from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.fetch import ContentStore, UpstreamFetcher
 from gateway.pipeline.recognition import Recognition
 from gateway.pipeline.variants import VariantBuilder
+from gateway.server.arrival import Arrivals
 from gateway.server.forward_auth import ForwardAuth
+from gateway.server.leak_reports import LeakReportEndpoint
 from gateway.server.listener import Capacity, Proxy, PublicListener
+from gateway.server.listener_tls import TlsFiles, open_tls
 from gateway.server.own_endpoints import build_operations
 from gateway.server.requests import RequestAcceptor
 from gateway.server.token_exchange import TokenExchangeEndpoint
 from gateway.server.whoami import Whoami
-from gateway.settings import Settings, parse_own_addresses, parse_trusted_proxies, parse_upstreams, read_settings
+from gateway.settings import (
+    Settings,
+    parse_alerts,
+    parse_leak_keys,
+    parse_own_addresses,
+    parse_proxy_protocol,
+    parse_trusted_proxies,
+    parse_upstreams,
+    read_settings,
+)
 
 EXPORT_TIMEOUT_SECONDS = 5.0
 """The timeout for whole exports to and from Redis: megabytes may take longer, and must not open a circuit."""
@@ -84,19 +101,18 @@ class Gateway:
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] | None = None,
     ) -> None:
-        client = client or open_client(settings.redis_url, settings.redis_timeout)
+        client = client or open_client(settings.redis_url, settings.redis_timeout, settings.sentinel_password)
         self.cache_counts: Counter[str] = Counter()
         redis = self.redis = RedisConnection(client, settings.redis_timeout, self.cache_counts)
         self.readiness = RedisReadiness(redis, allows_eviction=settings.allow_eviction)
-        self.admissions = RedisAdmissions(redis)
-        self.refunds = RedisQuotaRefunds(redis, new_id or request_ids().__next__)
-        issuer = self._open_issuer(settings)
-        self.own, self._clock = parse_own_addresses(settings), clock
-        self.policies = policies or open_policies(settings)
+        issuer, self._clock = self._open_issuer(settings), clock
+        self.own, self.policies = parse_own_addresses(settings), policies or open_policies(settings)
         self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(redis)
         self.managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not admissions' own
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
+        self.admissions = RedisAdmissions(redis)
+        self.refunds = RedisQuotaRefunds(redis, self.admissions, new_id or request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
         exports = self.exports = self._open_exports(settings, client)
         self.encoder, self.renderer = ContentEncoder(), ProcessRenderer()
@@ -111,7 +127,7 @@ class Gateway:
         self.versions = RedisVersions(counting, process_name(), self.policies)
         self.failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
         self.authenticator = Authenticator(self.failures, settings.token_pepper.encode())
-        self.token_exchange = self._open_exchange()
+        self._open_outside(settings)
         self.exchange = Exchange(
             policies=self.policies,
             admissions=self.admissions,
@@ -124,6 +140,7 @@ class Gateway:
             usage_counter=self.usage_counter,
             issuer=issuer,
             product_api=ProductApi(self.management),
+            watch=self.alerting,
         )
 
     def build_recognition(
@@ -135,6 +152,7 @@ class Gateway:
             admissions=self.admissions,
             releases=self.refunds,
             recall=self.exports.recall,
+            passages=self.upstreams,
             offered=self.encoder.offered,
             access_log=self.access_log,
             usage_counter=self.usage_counter,
@@ -164,18 +182,31 @@ class Gateway:
         self.exports_redis = self.waited_for = BoundedConnection(client, EXPORT_TIMEOUT_SECONDS, counts)
         self.heads: ApartHeads | None = None
         if url:
-            own, limits = open_client(url, settings.redis_timeout), Limits(settings.export_limit, share=0)
+            own = open_client(url, settings.redis_timeout, settings.sentinel_password)
+            limits = Limits(settings.export_limit, share=0)
             quick = self.waited_for = BoundedConnection(own, settings.redis_timeout, counts, meaning=EXPORTS)
             self.exports_redis = BoundedConnection(own, EXPORT_TIMEOUT_SECONDS, counts, meaning=EXPORTS, follow=quick)
             self.heads = ApartHeads(quick)
         self.fetches = RedisFetches(self.waited_for)
         return RedisExports(self.exports_redis, settings.export_memory, counts, limits=limits)
 
-    def _open_exchange(self) -> TokenExchange:
-        """Open the exchange of ID tokens, and the connections to their issuers."""
+    def _open_outside(self, settings: Settings) -> None:
+        """Open what speaks to others than clients and backends: issuers, GitHub, the operators' webhook."""
         self.issuers = HttpUpstreams()
-        self.key_sets = KeySets(partial(fetch_document, self.issuers), time.monotonic)
-        return TokenExchange(self.policies, IdTokens(self.key_sets), self.management)
+        fetch, marks = partial(fetch_document, self.issuers), RedisAlertMarks(self.managing)
+        self.key_sets = KeySets(partial(read_issuer, fetch), time.monotonic)
+        self.leak_keys = KeySets(partial(read_leak_keys, fetch), time.monotonic)
+        self.token_exchange = TokenExchange(self.policies, IdTokens(self.key_sets), self.management)
+        self.webhook: Webhook | None = None
+        self.alerting: Alerting | None = None
+        if (receiver := parse_alerts(settings)) is not None:
+            self.webhook = Webhook(*receiver, self.issuers, self.cache_counts, time.time)
+            mistakes = self.policy_mistakes
+            self.alerting = Alerting(self.management, self.policies, marks, self.webhook, mistakes, time.time)
+        self.leak_signatures: LeakSignatures | None = None
+        if url := parse_leak_keys(settings):
+            self.leak_signatures = LeakSignatures(self.leak_keys, url)
+        self.leak_reports = LeakReports(self.management, self.policies, marks, self.alerting)
 
     def policy_mistakes(self) -> tuple[str, ...]:
         """Return the mistakes of the policy files, if the running set is older than they."""
@@ -192,11 +223,14 @@ class Gateway:
     @asynccontextmanager
     async def running(self, on_reload: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
         """Follow changes of the policy files, and hangups, until the end, and then close everything."""
-        tasks = (
+        tasks = [
             asyncio.create_task(self.policies.watch(on_reload)),
             asyncio.create_task(HANGUPS.follow(partial(self._reload, on_reload))),
             asyncio.create_task(self.readiness.warn_of_missing_commands()),
-        )
+        ]
+        if self.webhook is not None and self.alerting is not None:
+            tasks.append(asyncio.create_task(self.webhook.deliver_alerts()))
+            tasks.append(asyncio.create_task(self.alerting.watch_events(asyncio.sleep)))
         self.versions.start()
         try:
             yield
@@ -223,6 +257,7 @@ class Gateway:
             self.exports_redis,
             self.upstreams,
             self.key_sets,
+            self.leak_keys,
             self.issuers,
             self.refunds,
             self.managing,
@@ -293,9 +328,13 @@ def build_listener(gateway: Gateway, settings: Settings) -> PublicListener:
     forward_auth = ForwardAuth(gateway.exchange, acceptor, gateway.own)
     whoami = Whoami(gateway.exchange, gateway.authenticator, gateway.policies, gateway.tokens, acceptor)
     token_exchange = TokenExchangeEndpoint(gateway.exchange, gateway.authenticator, gateway.token_exchange, acceptor)
-    operations = build_operations(gateway, whoami, token_exchange, run, gateway.own)
+    signatures = gateway.leak_signatures
+    leaks = None if signatures is None else LeakReportEndpoint(signatures, gateway.leak_reports, acceptor)
+    operations = build_operations(gateway, whoami, token_exchange, leaks, run, gateway.own)
     mode, capacity = settings.recognition, Capacity(settings.max_requests)
     recognition = None
     if mode != "off":
         recognition = gateway.build_recognition(new_id, capacity.may_take, verifies=mode == "verify")
-    return PublicListener(proxy, forward_auth, operations, gateway.own, capacity, recognition)
+    files = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    arrivals = Arrivals(open_tls(files), parse_proxy_protocol(settings))
+    return PublicListener(proxy, forward_auth, operations, gateway.own, capacity, recognition, arrivals)

@@ -12,14 +12,17 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from gateway.core.alerts import parse_secret
 from gateway.core.errors import ConfigurationError
-from gateway.core.http.client_address import ForwardingField, TrustedProxies, parse_networks
+from gateway.core.http.client_address import ForwardingField, Networks, TrustedProxies, parse_networks
+from gateway.core.http.targets import is_protected
 from gateway.core.own_addresses import DEFAULT_PREFIX, OwnAddresses, parse_prefix
+from gateway.core.store_url import is_behind_sentinels, parse_sentinel_url
 
 PREFIX = "GATEWAY_"
 NO_SETTINGS = ("GATEWAY_DEMO_", "GATEWAY_FUZZ_", "GATEWAY_TEST_")
 """Prefixes of variables of `gateway demo` and of the tests: a gateway that is started beside them ignores them."""
-SECRETS = {"token_pepper", "assertion_key"}
+SECRETS = {"token_pepper", "assertion_key", "sentinel_password", "alerts_secret"}
 """Settings that are never shown."""
 
 
@@ -27,7 +30,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How this gateway runs. The variable of a setting is its name in capitals after GATEWAY_."""
 
     redis_url: str
-    """redis://, rediss:// or unix:// of the store, or memory:// for the embedded one."""
+    """redis://, rediss:// or unix:// of the store, redis+sentinel://HOST1,HOST2,HOST3/SERVICE/0 of one behind Sentinels
+    (rediss+sentinel:// with TLS), or memory:// for the embedded one."""
+    sentinel_password: str = ""
+    """Password of the Sentinels, if they have one; that of Redis is in its URL."""
     exports_redis_url: str = ""
     """redis://, rediss:// or unix:// of a Redis for exports alone, which may evict; empty: that of the tokens."""
     policies: str = "policies"
@@ -35,6 +41,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     listen: str = "127.0.0.1:8080"
     """Address of the public listener: HOST:PORT, :PORT of all interfaces (IPv4 and IPv6), or unix:/PATH of a socket.
     Port 0 is a free one, which the ready line names."""
+    tls_cert: str = ""
+    """File of the certificate chain of the public listener, in PEM form, which is taken up when it is renewed. Empty:
+    the listener speaks plain HTTP."""
+    tls_key: str = ""
+    """File of the certificate's private key, in PEM form; empty: it is in the file of the certificate."""
+    tls_client_ca: str = ""
+    """File of authorities, in PEM form: only clients with a certificate of one of them get in. Empty: clients need
+    none."""
+    proxy_protocol_from: str = ""
+    """Networks of load balancers that begin each connection with a header of the PROXY protocol, version 2: CIDR,
+    separated by spaces; `unix` is every process that may open the Unix socket."""
     admin_listen: str = "127.0.0.1:8081"
     """Host and port of the admin listener: developer page, management API. Empty: there is none."""
     own_prefix: str = DEFAULT_PREFIX
@@ -64,7 +81,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     answers in 0.25 seconds, the timeout of Redis: those that wait longer would be refused too, but after the work."""
     recognition: Literal["on", "off", "verify"] = "on"
     """Whether a request whose bytes were seen before is answered without parsing it again; Redis is asked all the same.
-    `verify` also answers it the long way, compares both answers, and logs each difference."""
+    `verify` also answers it the long way, compares both answers, and logs each difference. With the plugin,
+    it is about how a request is read."""
     stop_timeout: Annotated[int, Meta(ge=0)] = 30
     """Seconds that requests in progress may take to end when the gateway stops."""
     failed_credentials: str = ""
@@ -80,6 +98,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     instance: str = ""
     """The name of this gateway in CDN-Loop; empty: a new one at each start. Nodes behind one address may share it, so
     that a loop through that address is detected at once."""
+    alerts_url: str = ""
+    """https:// address of the operators' webhook, which gets signed alerts; empty: there is none."""
+    alerts_secret: str = ""
+    """Key that signs alerts: `whsec_` and base64 of 24 to 64 bytes."""
+    leak_keys_url: str = ""
+    """https:// address of the keys that sign leak reports: https://api.github.com/meta/public_keys/secret_scanning.
+    Empty: no leak reports are taken."""
     access_log: str = ""
     """Where access records go, as JSON lines: a file, `-` for standard output, empty for none."""
     log_format: Literal["text", "json"] = "text"
@@ -114,6 +139,12 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if mistakes:
         raise ConfigurationError(*mistakes)
     return Settings(**values)
+
+
+def read_sentinel_password(environment: Mapping[str, str] | None = None) -> str:
+    """Return the password of the Sentinels for a command, which has no other settings; empty if they have none."""
+    environment = os.environ if environment is None else environment
+    return environment.get(f"{PREFIX}SENTINEL_PASSWORD", "")
 
 
 def read_log_settings(environment: Mapping[str, str] | None = None) -> tuple[str, str]:
@@ -199,12 +230,41 @@ def parse_sign_in(text: str) -> frozenset[str]:
     return kinds
 
 
+def parse_alerts(settings: Settings) -> tuple[str, bytes] | None:
+    """Return the URL of the operators' webhook and its key, or None. Raise ConfigurationError."""
+    url = settings.alerts_url
+    if not url and not settings.alerts_secret:
+        return None
+    if not is_protected(url):
+        raise ConfigurationError(f"alerts url: {_mask(url)!r} is no https:// URL, nor one of this machine")
+    try:
+        return url, parse_secret(settings.alerts_secret)
+    except ValueError as error:
+        raise ConfigurationError(f"alerts secret: {error}") from error
+
+
+def parse_leak_keys(settings: Settings) -> str:
+    """Return the URL of the keys of leak reports, empty for none. Raise ConfigurationError."""
+    url = settings.leak_keys_url
+    if url and not is_protected(url):
+        raise ConfigurationError(f"leak keys url: {_mask(url)!r} is no https:// URL, nor one of this machine")
+    return url
+
+
 def parse_own_addresses(settings: Settings) -> OwnAddresses:
     """Return the public listener's own addresses. Raise ConfigurationError if their prefix is invalid."""
     try:
         return parse_prefix(settings.own_prefix)
     except ValueError as error:
         raise ConfigurationError(f"own prefix: {error}") from error
+
+
+def parse_proxy_protocol(settings: Settings) -> Networks:
+    """Return the networks that speak the PROXY protocol. Raise ConfigurationError for what is no network."""
+    try:
+        return parse_networks(settings.proxy_protocol_from)
+    except ValueError as error:
+        raise ConfigurationError(f"proxy protocol: {error}") from error
 
 
 def parse_trusted_proxies(settings: Settings) -> TrustedProxies:
@@ -225,6 +285,8 @@ def describe_store(redis_url: str) -> str:
     """Return where the store is, in words, without user, password or options."""
     if redis_url.startswith("memory:"):
         return "embedded store"
+    if is_behind_sentinels(redis_url):
+        return f"Redis {parse_sentinel_url(redis_url).describe()}"
     url = urlsplit(redis_url)
     if url.scheme == "unix":
         return f"Redis {url.path}"

@@ -59,7 +59,7 @@ def test_every_metric_is_documented_with_its_labels() -> None:
     """The table of metrics is what `/metrics` tells."""
     totals = Totals(
         {UsageLabels("p", "", "2xx", ""): 1},
-        {"store-refused": 1, "redis-refused:OOM": 1, "log-lines-dropped": 1, "recognition:learnt": 1},
+        {"store-refused": 1, "redis-refused:OOM": 1, "log-lines-dropped": 1, "recognition:learnt": 1, "alerts:sent": 1},
     )
     told = {
         metric.name: list(metric.samples[0].labels) for metric in gather_metrics(totals, StoreMemory(1, 1), 0, {"p": 1})

@@ -1,5 +1,6 @@
 """Settings: read once from the environment, each mistake named, no secret shown."""
 
+import base64
 import re
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,12 +15,15 @@ from gateway.settings import (
     Settings,
     authority_of,
     describe_store,
+    parse_alerts,
+    parse_leak_keys,
     parse_listen,
     parse_upstreams,
     read_settings,
 )
 
 ROOT = Path(__file__).parents[1]
+SECRET = f"whsec_{base64.b64encode(b'k' * 32).decode()}"
 REDIS = {"GATEWAY_REDIS_URL": "redis://127.0.0.1:6379/0"}
 
 
@@ -207,3 +211,39 @@ def test_what_is_no_backend_is_told(text: str) -> None:
 def test_a_store_is_described_without_its_secrets(url: str, described: str) -> None:
     """Where it is, and no user, password or option."""
     assert described == describe_store(url)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"alerts_url": "http://ops.example/hook", "alerts_secret": SECRET}, "alerts url: 'http://ops.example/hook'"),
+        ({"alerts_url": "ops.example", "alerts_secret": SECRET}, "alerts url: 'ops.example'"),
+        ({"alerts_secret": SECRET}, "alerts url: ''"),
+        ({"alerts_url": "https://ops.example"}, "alerts secret: not whsec_"),
+        ({"alerts_url": "https://ops.example", "alerts_secret": "whsec_hunter2"}, "alerts secret: not whsec_"),
+        ({"alerts_url": "https://ada:hunter2@[", "alerts_secret": SECRET}, "alerts url: "),
+    ],
+)
+def test_a_webhook_has_an_address_and_a_secret(settings: dict[str, str], told: str) -> None:
+    """By https or on this machine; neither a secret nor a password is in the message."""
+    with pytest.raises(ConfigurationError) as raised:
+        parse_alerts(Settings(redis_url="memory://", **settings))  # type: ignore[arg-type]
+    assert told in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+    assert SECRET not in str(raised.value)
+
+
+def test_the_webhook_of_operators_is_found() -> None:
+    """There is none by default."""
+    assert None is parse_alerts(Settings(redis_url="memory://"))
+    found = parse_alerts(Settings(redis_url="memory://", alerts_url="https://ops.example", alerts_secret=SECRET))
+    assert ("https://ops.example", b"k" * 32) == found
+    assert SECRET not in repr(Settings(redis_url="memory://", alerts_secret=SECRET))
+
+
+@pytest.mark.parametrize("url", ["http://api.github.com/keys", "file:///etc/passwd", "github"])
+def test_keys_of_leak_reports_come_by_https(url: str) -> None:
+    """Whoever could change them on the way could revoke tokens."""
+    with pytest.raises(ConfigurationError, match="leak keys url"):
+        parse_leak_keys(Settings(redis_url="memory://", leak_keys_url=url))
+    assert "" == parse_leak_keys(Settings(redis_url="memory://"))

@@ -3,10 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.admission.explanation import Inspection
 from gateway.core.errors import ChangeRefused
-from gateway.core.http.messages import ResponseHead
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.tokens.audit import AuditEntry, AuditQuery
 from gateway.core.tokens.idempotency import KeyClaim
@@ -223,12 +221,8 @@ class Claims(Protocol):
 class UsageCounter(Protocol):
     """The counter of answered requests."""
 
-    def count_request(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
-        """Count a request in memory; never block and never raise."""
-        ...
-
-    def count_key(self, key: UsageKey) -> None:
-        """Count one request as `count_request` does, by what it counts as (usage.build_usage_key)."""
+    def count_request(self, key: UsageKey) -> None:
+        """Count a request in memory, by what it counts as (usage.build_usage_key); never block and never raise."""
         ...
 
 

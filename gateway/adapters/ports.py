@@ -15,7 +15,9 @@ from gateway.core.http.reasons import Reason
 from gateway.core.policies.model import PolicySet
 from gateway.core.policies.model import Upstream as UpstreamAddress
 from gateway.core.quotas.model import Quota
-from gateway.core.recognition.lesson import Answered
+from gateway.core.recognition.form import Values
+from gateway.core.recognition.lesson import Answered, BegunRequest, Lesson, TakeAnswer
+from gateway.core.recognition.passage import Passage
 from gateway.core.tokens.audit import AuditEntry
 from gateway.core.tokens.records import AccessRecord
 
@@ -49,10 +51,7 @@ class Admissions(Protocol):
         ...
 
     def call_when_found(
-        self,
-        asked: AdmissionRequest,
-        facts: "asyncio.Future[AdmissionFacts]",
-        then: Callable[[AdmissionFacts | None], None],
+        self, facts: "asyncio.Future[AdmissionFacts]", then: Callable[[AdmissionFacts | None], None]
     ) -> None:
         """Call `then` with the result of an admission that no request awaits any more: it happens nevertheless.
 
@@ -175,7 +174,7 @@ Recall: TypeAlias = Callable[[str, bytes, bytes], bytes | None]
 
 
 class Releases(Protocol):
-    """What counts requests in flight, for requests that are answered at once."""
+    """What counts requests in flight, for recognised requests."""
 
     def new_lease(self) -> str:
         """Return a new name for a request."""
@@ -185,8 +184,12 @@ class Releases(Protocol):
         """Return the keys and the limits that count an admitted request among those in flight."""
         ...
 
+    def hold(self, lease: str, leased: Sequence[tuple[str, Quota]]) -> None:
+        """Count the request of this lease until it is released, though it takes longer than a lease."""
+        ...
+
     def release(self, lease: str, leased: Sequence[tuple[str, Quota]]) -> None:
-        """End the request of this lease: soon it is counted no longer."""
+        """End the request of this lease: no later admission of this worker counts it."""
         ...
 
 
@@ -201,10 +204,23 @@ class Upstreams(Protocol):
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
         inform: Inform | None = None,
+        lesson: Lesson | None = None,
     ) -> Response:
         """Return the backend's answer as it arrives, field names in lower case. Raise one of the UpstreamErrors.
 
-        `inform` is called with the interim responses before it.
+        `inform` is called with the interim responses before it. A `lesson` takes the bytes that were exchanged, and may
+        bring a request that was sent already.
+        """
+        ...
+
+
+class Passages(Protocol):
+    """The backends, for requests whose bytes are known."""
+
+    def begin(self, passage: Passage, values: Values, take: TakeAnswer) -> BegunRequest | None:
+        """Send a request at once, if a connection is idle and nothing is to be decided, else return None.
+
+        `take` gets the answer. It is not called after it has returned True or False, nor after `leave` or `close`.
         """
         ...
 
@@ -238,6 +254,14 @@ class FailedCredentials(Protocol):
 
     def record_failure(self, address: str) -> None:
         """Count a credential that was not valid."""
+        ...
+
+
+class OutcomeWatch(Protocol):
+    """Watches outcomes for what operators are alerted of."""
+
+    def note_outcome(self, outcome: "Authorized | Refused", client: str) -> None:
+        """Leave a note about an outcome; never block and never raise. `client` is the address."""
         ...
 
 

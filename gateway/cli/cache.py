@@ -15,6 +15,7 @@ from gateway.core.cache.invalidation import Purge, find_groups
 from gateway.core.errors import ChangeRefused
 from gateway.management.building import build_management
 from gateway.management.purging import purge as end_exports
+from gateway.settings import read_sentinel_password
 
 
 @click.group()
@@ -76,7 +77,9 @@ async def open_exports(connection: RedisConnection, exports_url: str) -> AsyncIt
     if not exports_url:
         yield RedisExports(connection, 0)
         return
-    own = RedisConnection(open_client(exports_url, COMMAND_TIMEOUT_SECONDS), COMMAND_TIMEOUT_SECONDS)
+    own = RedisConnection(
+        open_client(exports_url, COMMAND_TIMEOUT_SECONDS, read_sentinel_password()), COMMAND_TIMEOUT_SECONDS
+    )
     try:
         yield RedisExports(own, 0, history=RedisAudit(connection))
     finally:

@@ -15,7 +15,7 @@ from gateway.core.policies.model import PolicySet
 from gateway.core.tokens.audit import Actor
 from gateway.management import Management
 from gateway.management.building import build_management
-from gateway.settings import NO_REDIS
+from gateway.settings import NO_REDIS, read_sentinel_password
 
 COMMAND_TIMEOUT_SECONDS = 5.0
 """The timeout of a command: a person waits longer for Redis than a request may."""
@@ -50,7 +50,8 @@ async def open_connection(redis_url: str | None) -> AsyncIterator[RedisConnectio
         raise ConfigurationError(NO_REDIS)
     if redis_url == EMBEDDED:
         raise ConfigurationError("redis: the embedded store lives inside `gateway serve`; name a real Redis here")
-    connection = RedisConnection(open_client(redis_url, COMMAND_TIMEOUT_SECONDS), COMMAND_TIMEOUT_SECONDS)
+    client = open_client(redis_url, COMMAND_TIMEOUT_SECONDS, read_sentinel_password())
+    connection = RedisConnection(client, COMMAND_TIMEOUT_SECONDS)
     try:
         yield connection
     finally:

@@ -21,7 +21,7 @@ COMMANDS = {
     ),
     "token": Listed("gateway.cli.main:token", "Mint, list, change, rotate and revoke tokens."),
     "owner": Listed("gateway.cli.main:owner", "Say what the owners of tokens may do, and block or remove them."),
-    "policy": Listed("gateway.cli.policy:policy", "Work with policy files."),
+    "policy": Listed("gateway.cli.main:policy", "Work with policy files."),
     "pull": Listed("gateway.cli.exports.pull:pull", "Pull exports into files, and only what has changed."),
     "export": Listed("gateway.cli.exports.documents:export", "Work with the documents that exports are made of."),
     "cache": Listed("gateway.cli.cache:cache", "Work with stored exports."),
@@ -107,9 +107,35 @@ OWNER = {
 }
 
 
+POLICY = {
+    "check": Listed("gateway.cli.policies.files:check", "Find every mistake of the policy files, and run their tests."),
+    "schema": Listed(
+        "gateway.cli.policies.files:schema",
+        "Print the JSON Schema of policy files, for editors; or that of a kind of document, for backends.",
+    ),
+    "versions": Listed(
+        "gateway.cli.policies.files:versions",
+        "Show which versions of each policy are served, and by whom. Exit code 1 if a policy has more than one.",
+    ),
+    "diff": Listed(
+        "gateway.cli.policies.diff:diff",
+        "Say what the policies of NEW change for whom, compared with those of OLD; each is a file or a folder.",
+    ),
+    "simulate": Listed(
+        "gateway.cli.policies.simulate:simulate",
+        "Replay access logs through the policies of --policies, by the code that decides in production.",
+    ),
+}
+
+
 @click.group(cls=LazyGroup, table=TOKEN)
 def token() -> None:
     """Mint, list, change, rotate and revoke tokens."""
+
+
+@click.group(cls=LazyGroup, table=POLICY)
+def policy() -> None:
+    """Work with policy files."""
 
 
 @click.group(cls=LazyGroup, table=OWNER)

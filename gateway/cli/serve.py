@@ -22,16 +22,20 @@ from gateway.adapters.signing_keys import SigningKeys
 from gateway.cli.connecting import awaited, open_connection
 from gateway.cli.process.first_process import leave_first_process
 from gateway.cli.process.listening import open_listeners, url_of
-from gateway.cli.process.workers import admin_beside, begin_process, exit_when_told, keep_workers
+from gateway.cli.process.workers import admin_beside, begin_process, exit_when_told, keep_workers, refuse_to_renew
 from gateway.cli.setting_options import SettingsCommand, setting_options, write_variables
 from gateway.core.durability import StoreFacts, check_store
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 from gateway.core.policies.model import PolicySet
+from gateway.server.listener_tls import TlsFiles, open_tls
 from gateway.settings import (
     PREFIX,
     Settings,
     describe_store,
+    parse_alerts,
+    parse_leak_keys,
     parse_own_addresses,
+    parse_proxy_protocol,
     parse_sign_in,
     parse_trusted_proxies,
     parse_upstreams,
@@ -79,6 +83,7 @@ def serve(**options: object) -> None:
             with admin_beside(admin, settings.stop_timeout):
                 keep_workers(listener, settings.workers, settings.stop_timeout, partial(logger.info, "%s", line))
         else:
+            refuse_to_renew()
             serve_here(settings, listener, admin, line)
 
 
@@ -104,7 +109,8 @@ def describe_ready(settings: Settings, listener: socket.socket, admin: socket.so
     policies = settings.policies.rstrip("/") + "/" if Path(settings.policies).is_dir() else settings.policies
     about = f"{workers}, policies: {policies}, {describe_store(settings.redis_url)}"
     page = f"; developer page on {url_of(admin)}" if admin is not None else ""
-    return f"ready on {url_of(listener)} ({about}){page}"
+    where = url_of(listener).replace("http:", "https:" if settings.tls_cert else "http:", 1)
+    return f"ready on {where} ({about}){page}"
 
 
 def raise_descriptor_limit(max_requests: int) -> None:
@@ -151,7 +157,11 @@ def check_settings(settings: Settings) -> PolicySet:
     if settings.failed_credentials:
         FailedCredentials(settings.failed_credentials)
     parse_trusted_proxies(settings)
+    parse_proxy_protocol(settings)
+    open_tls(TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca))
     parse_sign_in(settings.sign_in)
+    parse_alerts(settings)
+    parse_leak_keys(settings)
     upstreams = parse_upstreams(settings.upstreams)
     if settings.assertion_key:
         SigningKeys(settings.assertion_key)

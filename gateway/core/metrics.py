@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from gateway.core.usage import LOGS, RECOGNITION, REFUSED, StoreMemory, Totals, UsageLabels
+from gateway.core.usage import ALERTS, LOGS, RECOGNITION, REFUSED, StoreMemory, Totals, UsageLabels
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
@@ -80,7 +80,8 @@ def _build_totals(totals: Totals) -> Iterator[Metric]:
     refused = {event: number for event, number in totals.events.items() if event.startswith(REFUSED)}
     dropped = {event: number for event, number in totals.events.items() if event in LOGS}
     recognition = {event: number for event, number in totals.events.items() if event.startswith(RECOGNITION)}
-    named = refused | dropped | recognition
+    alerts = {event: number for event, number in totals.events.items() if event.startswith(ALERTS)}
+    named = refused | dropped | recognition | alerts
     others = {event: number for event, number in totals.events.items() if event not in named}
     yield Metric(
         "gateway_cache_events_total",
@@ -106,6 +107,12 @@ def _build_totals(totals: Totals) -> Iterator[Metric]:
         "counter",
         "Lines of all workers of all nodes that a log did not take: its reader does not keep up, or its disk is full.",
         [Sample(number, {"log": LOGS[event]}) for event, number in sorted(dropped.items())],
+    )
+    yield Metric(
+        "gateway_alerts_total",
+        "counter",
+        "Alerts of all workers of all nodes to the operators' webhook: sent, failed (never taken), or dropped.",
+        [Sample(number, {"result": event.removeprefix(ALERTS)}) for event, number in sorted(alerts.items())],
     )
 
 

@@ -10,6 +10,9 @@ READY = "ready"
 WHOAMI = "whoami"
 KEYS = "jwks.json"
 TOKEN_EXCHANGE = "token-exchange"
+LEAKS = "leaks/github"
+TAKING = frozenset({TOKEN_EXCHANGE, LEAKS})
+"""Addresses that take content, from anybody: a full worker refuses them like any request."""
 AUTHORIZE = "authorize"
 """Everything below this address is the gateway's: a mistaken question must not get a backend's answer."""
 
@@ -29,12 +32,13 @@ class OwnAddresses(msgspec.Struct, frozen=True):
     def find(self, segments: tuple[str, ...]) -> str | None:
         """Return which address the decoded segments of a path are, or None for the path of a backend."""
         own = tuple(self.prefix[1:].split("/"))
-        name, *below = segments[len(own) :] or ("",)
+        below = segments[len(own) :]
         if segments[: len(own)] != own:
             return None
-        if name == AUTHORIZE:
-            return name
-        return name if name in (HEALTH, READY, WHOAMI, KEYS, TOKEN_EXCHANGE) and not below else None
+        if below[:1] == (AUTHORIZE,):
+            return AUTHORIZE
+        name = "/".join(below)
+        return name if name in (HEALTH, READY, WHOAMI, KEYS, TOKEN_EXCHANGE, LEAKS) else None
 
 
 DEFAULT = OwnAddresses()

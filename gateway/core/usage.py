@@ -32,6 +32,8 @@ LOST = "usage-lost"
 """The event that counts requests whose usage was lost."""
 RECOGNITION = "recognition:"
 """The prefix of events that count what became of requests whose bytes were seen before (pipeline/recognition.py)."""
+ALERTS = "alerts:"
+"""The prefix of events that count what became of alerts (adapters/outside/webhook.py)."""
 RECORDS_DROPPED, LINES_DROPPED = "access-records-dropped", "log-lines-dropped"
 LOGS = {RECORDS_DROPPED: "access", LINES_DROPPED: "error"}
 """The events that count what a log dropped, and the name of that log."""

@@ -18,6 +18,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive
 from gateway.core.errors import ClientGone, UpstreamBroken
 from gateway.core.http.messages import Field, Inform, Response, ResponseHead
 from gateway.core.policies.model import Upstream
+from gateway.core.recognition.lesson import Lesson
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.text import token_id
 from gateway.core.upstream.forwarding import PSEUDONYM, Principal, parse_principal
@@ -93,6 +94,7 @@ class AppUpstreams:
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
         inform: Inform | None = None,
+        lesson: Lesson | None = None,
     ) -> Response:
         """Return the handler's answer. Raise what it raises before its answer begins."""
         call, run = CALL.get(), HandlerRun()

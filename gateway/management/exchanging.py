@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class Verifier(Protocol):
-    """Verifies ID tokens: adapters/issuers/id_tokens.py."""
+    """Verifies ID tokens: adapters/outside/id_tokens.py."""
 
     async def verify(self, text: str, issuers: Collection[str]) -> IdToken | ClaimMistake:
         """Return the ID token if one of `issuers` has signed it, else what is wrong. Raise IssuerUnavailable."""
@@ -128,7 +128,8 @@ class TokenExchange:
             logger.warning("token exchange %s: scope %r is not granted", request_id, unknown[0][:128])
             return ExchangeRefused("invalid_scope", "The job is not granted all scopes that it asks for.")
         claims, until = id_token.claims, remembered_until(id_token.claims)
-        name = (fill(trust.names, claims) or "")[:MAXIMUM_NAME_LENGTH]
+        named = fill(trust.names, claims) or ""  # a workflow's name may have line breaks
+        name = "".join([one if one.isprintable() else " " for one in named])[:MAXIMUM_NAME_LENGTH]
         request = TokenRequest(
             name=name,
             project=fill((trust.project,), claims) or "",

@@ -1,7 +1,8 @@
 """Learns how a request is answered, from an answer that the long way has given. Read recognition.py first.
 
-Rule: what is learnt depends on the bytes of the request, the policies and the reply of Redis, and else only on values
-that have holes. Whatever else an answer may depend on (a backend, what others fetch, a document) is not learnt.
+Rule: what is learnt depends on the bytes of the request, the policies and the reply of Redis, for a request that is
+passed on also on the head of the backend's answer, and else only on values that have holes. Whatever else an answer may
+depend on (what others fetch, a document) is not learnt.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from gateway.core.cache.reuse import NO_DEMANDS, Reuse, choose_coding, plan_answ
 from gateway.core.http.fields import build_http_date
 from gateway.core.http.messages import Ended, RequestHead, Response, field_values
 from gateway.core.http.reasons import Reason
-from gateway.core.http.tracing import PARENT_FIELD, parse_traceparent
+from gateway.core.http.tracing import PARENT_FIELD, draw_ids, parse_traceparent
 from gateway.core.quotas.model import Window, exceeded
 from gateway.core.recognition.conclusion import (
     Conclusion,
@@ -41,7 +42,16 @@ from gateway.core.recognition.conclusion import (
 )
 from gateway.core.recognition.form import Form, cut_line, cut_response
 from gateway.core.recognition.lesson import Lesson
+from gateway.core.recognition.passage import (
+    Answer,
+    BackendAnswer,
+    BackendHead,
+    Passage,
+    cut_backend_head,
+    cut_request,
+)
 from gateway.core.tokens.text import token_id
+from gateway.core.upstream.client_fields import ASSERTION_FIELD
 from gateway.core.usage import build_usage_key
 from gateway.pipeline.cache import export_name
 
@@ -96,23 +106,27 @@ class Teacher:
         numbers = read_numbers(moving, facts.now, facts.reply)
         if numbers is None:
             raise NotLearnt("quotas")
-        values = (request.id.encode(), build_http_date(int(request.received_at)), *numbers)
-        form = cut_response(sent, values, quota_templates(moving.quotas), has_content=content is None)
-        if form is None:
-            raise NotLearnt("form")
         known = Known(
             build_question(asked), request.client, _given_id(request), _given_trace(request), bool(asked.lease)
         )
+        backend = _find_backend(lesson, request, outcome, moving, sent)
+        date = backend[1] if backend else None
+        values = (request.id.encode(), build_http_date(int(request.received_at)), date, *numbers)
+        form = cut_response(
+            sent, values, quota_templates(moving.quotas), has_content=content is None and backend is None
+        )
+        if form is None:
+            raise NotLearnt("form")
+        line = self._find_line(lesson, known, near_quotas(moving, facts.reply), numbers[1])
+        answer = Answer(form, line, build_usage_key(outcome, response.head))
         return known, Conclusion(
             *compared(facts.reply),
             since=facts.now,
             until=ends_of(facts, reuse.export.head if reuse else None),
             moving=moving,
-            response=form,
-            line=self._find_line(lesson, known, near_quotas(moving, facts.reply), numbers[1]),
+            answer=_build_passage(lesson, request, known, backend[0], answer) if backend else answer,
             content=content,
             content_hash=hash(response.content) if content is not None else 0,
-            counted=build_usage_key(outcome, response.head),
             leased=self._releases.leased(facts),
             is_authenticated=outcome.facts is not None and outcome.facts.record is not None,
             is_guess=isinstance(outcome, Refused) and outcome.reason in FAILED_CREDENTIALS and not facts.exists,
@@ -148,7 +162,9 @@ class Teacher:
         written = self.build_line(lesson, ended_at)
         if not written or request is None:
             return None
-        line = cut_line(written, line_values(known, request.id, request.received_at, ended_at, ttl, write_near(near)))
+        facts = lesson.outcome.facts if lesson.outcome else None
+        decided, began = facts.now if facts else None, request.received_at
+        line = cut_line(written, line_values(known, request.id, began, ended_at, decided, ttl, write_near(near)))
         if line is None:
             raise NotLearnt("line")
         return line
@@ -167,8 +183,10 @@ def _find_reuse(
         return None
     if lesson.is_check:
         return None
-    if rule.cache is None or rule.manage is not None:
+    if rule.manage is not None:
         raise NotLearnt("not-cached")
+    if rule.cache is None:
+        return None
     if read_demands(request.fields) != NO_DEMANDS:
         raise NotLearnt("demands")
     passes = rule.cache.passes_cache_control
@@ -178,6 +196,42 @@ def _find_reuse(
     if not isinstance(plan, Reuse) or plan.detail or not (told and told[-1].startswith(HIT)):
         raise NotLearnt("not-fresh")
     return plan
+
+
+def _find_backend(
+    lesson: Lesson, request: RequestHead, outcome: Authorized | Refused, moving: Moving, sent: bytes
+) -> tuple[BackendHead, bytes | None] | None:
+    """Return the head of the backend whose answer was passed on, and its Date; None if the gateway itself answers."""
+    if isinstance(outcome, Refused) or lesson.is_check or outcome.rule.cache is not None:
+        return None
+    received = lesson.received
+    found = cut_backend_head(received, request.id.encode())
+    if found is None:
+        raise NotLearnt("backend-answer")
+    start, content = received[: found[0].length], received[found[0].length :]
+    if sent.partition(b"\r\n\r\n")[2] != content:  # it came in chunks, say
+        raise NotLearnt("backend-answer")
+    if lesson.policies is None or lesson.policies.masking.holds_token((lesson.sent + start).decode("latin-1")):
+        raise NotLearnt("token-in-head")  # in the query or a field, where a client or the backend has written it
+    if moving.announced and b"\r\nratelimit" in start.lower():
+        raise NotLearnt("backend-limits")  # its numbers and ours become one field
+    asked = lesson.sent.lower()
+    if b"\r\nrange:" in asked or b"\r\n%b:" % ASSERTION_FIELD.lower() in asked:
+        raise NotLearnt("backend-request")
+    edits = outcome.rule.upstream.response_edits
+    if edits is not None and b"date" in edits.removed:
+        return found[0], None  # the client gets another one
+    return found
+
+
+def _build_passage(lesson: Lesson, request: RequestHead, known: Known, head: BackendHead, answer: Answer) -> Passage:
+    """Return how the request is passed on to its backend."""
+    trace_id, span_id = draw_ids(request.id, request.received_at)
+    values = (request.id.encode(), (known.given_trace or trace_id).encode(), span_id.encode())
+    form = cut_request(lesson.sent, values, (known.given_id, known.given_trace))
+    if form is None:
+        raise NotLearnt("backend-request")
+    return Passage(lesson.route, {lesson.target_kind: form}, (BackendAnswer(head, len(lesson.received), answer),))
 
 
 def _find_moving(facts: AdmissionFacts, outcome: Authorized | Refused, reuse: Reuse | None) -> Moving:

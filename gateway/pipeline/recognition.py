@@ -12,20 +12,23 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
+from enum import Enum, auto
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from gateway.adapters.admin_ports import UsageCounter
-from gateway.adapters.ports import AccessLog, FailedCredentials, PolicySource, Recall, Releases
+from gateway.adapters.ports import AccessLog, FailedCredentials, Passages, PolicySource, Recall, Releases
 from gateway.core.admission.outcomes import end_early
 from gateway.core.http.fields import build_http_date
 from gateway.core.http.messages import Ended, Response
+from gateway.core.http.tracing import draw_ids
 from gateway.core.policies.model import PolicySet
 from gateway.core.recognition.conclusion import (
     Conclusion,
     Known,
+    is_alike,
     line_values,
     near_quotas,
     read_numbers,
@@ -33,7 +36,9 @@ from gateway.core.recognition.conclusion import (
     still_holds,
     write_near,
 )
-from gateway.core.recognition.lesson import Answered, Lesson, Question, Take
+from gateway.core.recognition.form import Values
+from gateway.core.recognition.lesson import Answered, BegunRequest, Lesson, Question, Take, TakeAnswer
+from gateway.core.recognition.passage import DATE_BYTES, MAXIMUM_MISSES, REQUEST_ID, Answer, Passage, is_date
 from gateway.core.tokens.records import AccessRecord
 from gateway.core.usage import RECOGNITION, build_usage_key, read_usage_key
 from gateway.pipeline.learning import NotLearnt, Teacher
@@ -47,8 +52,11 @@ MAXIMUM_SEEN = 20_000
 MAXIMUM_BYTES = 4096
 """Of a request: longer ones are read anew each time."""
 MAXIMUM_LESSONS = 4
-"""Attempts to learn a request: what is passed on to a backend, say, is never learnt."""
+"""Attempts to learn a request: what depends on a document, say, is never learnt."""
+REST_SIGHTS = 100
+"""Sights of a request that could not be learnt, until it is tried again: its backend may answer otherwise by then."""
 KEY_BYTES = 16
+RECOGNISED = RECOGNITION + "recognised"
 
 logger = logging.getLogger(__name__)
 
@@ -69,10 +77,38 @@ class Recognised(msgspec.Struct, frozen=True, gc=False):
 
     head: bytes
     content: bytes
+    answer: Answer
     conclusion: Conclusion
     asking: Asking
+    decided: int
+    """When Redis was asked, by its clock in Unix milliseconds."""
     ttl: int | None
     near: bytes
+
+
+class Passing(msgspec.Struct):
+    """A recognised request that a backend answers, and what Redis said of it at `now`."""
+
+    passage: Passage
+    conclusion: Conclusion
+    asking: Asking
+    now: int
+    reply: Any
+    numbers: Values
+    near: bytes
+    values: Values
+    """Of what the backend is sent."""
+    begun: BegunRequest | None = None
+    """Once it is sent."""
+
+
+class Partial(Enum):
+    """Of an answer that is known, a part is there."""
+
+    SO_FAR = auto()
+
+
+PARTIAL = Partial.SO_FAR
 
 
 class Admitting(Protocol):
@@ -82,6 +118,8 @@ class Admitting(Protocol):
 
 
 T = TypeVar("T")
+Pair: TypeAlias = tuple[str, object, object]
+"""The name of what is compared, then what the short way and the long way have made of it."""
 
 
 def is_candidate(data: bytes) -> bool:
@@ -123,6 +161,11 @@ class Generations(Generic[T]):
         self._size += size - (replaced[1] if replaced is not None else 0)
         self._young[key] = (entry, size)
 
+    def discard(self, key: bytes) -> None:
+        """Forget an entry."""
+        self._size -= self._young.pop(key, (None, 0))[1]
+        self._old.pop(key, None)
+
     def clear(self) -> None:
         """Forget all."""
         self._young, self._old, self._size = {}, {}, 0
@@ -137,6 +180,7 @@ class Recognition:
         admissions: Admitting,
         releases: Releases,
         recall: Recall,
+        passages: Passages,
         offered: tuple[bytes, ...],
         access_log: AccessLog | None,
         usage_counter: UsageCounter,
@@ -152,11 +196,12 @@ class Recognition:
         self.verifies = verifies
         """Whether each recognised request also goes the long way, and both answers are compared."""
         self.in_progress = 0
-        """Requests that Redis is asked about at the moment."""
+        """Requests that Redis is asked about, or a backend, at the moment."""
         self._policies = policies
         self._admissions = admissions
         self._releases = releases
         self._recall = recall
+        self._passages = passages
         self._teacher = Teacher(releases, recall, offered, access_log, clock)
         self._access_log = access_log
         self._usage_counter = usage_counter
@@ -170,6 +215,8 @@ class Recognition:
         self._unknown = Generations[Known](MAXIMUM_UNKNOWN_BYTES)
         self._seen = Generations[int](MAXIMUM_SEEN)
         self._date = (0, b"")
+        self._backends_date = b""
+        """The last Date of a backend that is one by its form."""
 
     def hasher(self, peer: str, scheme: str) -> "hashlib.blake2b":
         """Return the hash for the requests of a connection, to be copied for each of them."""
@@ -192,8 +239,7 @@ class Recognition:
     def sight(self, key: bytes) -> Lesson | None:
         """Return a lesson for a request that is seen again; most are never seen again, so the first time gives none."""
         sights = self._seen.get(key) or 0
-        if sights <= MAXIMUM_LESSONS:
-            self._seen.put(key, sights + 1)
+        self._seen.put(key, sights + 1 if sights < MAXIMUM_LESSONS + REST_SIGHTS else 1)
         return Lesson(key) if 0 < sights <= MAXIMUM_LESSONS else None
 
     def ask(self, known: Known, key: bytes, take: Callable[[Asking, int, Any], None]) -> Asking:
@@ -205,26 +251,104 @@ class Recognition:
         self._admissions.ask(known.question, lease, partial(take, asking))
         return asking
 
-    def conclude(self, asking: Asking, now: int, reply: Any) -> Recognised | None:
-        """Return the answer if Redis says what it said when that was learnt, else None: the long way goes on."""
+    def conclude(self, asking: Asking, now: int, reply: Any) -> Recognised | Passing | None:
+        """Return the answer if Redis says what it said when that was learnt, else None: the long way goes on.
+
+        If a backend answers, return what it is to be sent.
+        """
         known = asking.known
         if isinstance(reply, Exception):
-            return self._left("store-unavailable")
+            self._count_left("store-unavailable")
+            return None
         found = known.allowed if reply[2] == 1 else known.refused
         if found is None or not still_holds(found, now, reply):
-            return self._left("changed")
+            self._count_left("changed")
+            return None
         numbers = read_numbers(found.moving, now, reply)
         if numbers is None:
-            return self._left("changed")
+            self._count_left("changed")
+            return None
+        near = write_near(near_quotas(found.moving, reply)) if self._access_log is not None else b""
+        if isinstance(found.answer, Passage):
+            return self._pass_on(found.answer, found, asking, now, reply, numbers, near)
         content = b""
         if found.content is not None:
             recalled = self._recall(*found.content)
             if recalled is None or hash(recalled) != found.content_hash:  # bytes keep their hash
-                return self._left("content")
+                self._count_left("content")
+                return None
             content = recalled
-        head = found.response.fill((asking.request_id.encode(), self._build_date(asking.received_at), *numbers))
-        near = write_near(near_quotas(found.moving, reply)) if found.line is not None else b""
-        return Recognised(head, content, found, asking, numbers[1], near)
+        values = (asking.request_id.encode(), self._build_date(asking.received_at), None, *numbers)
+        start = found.answer.response.fill(values)
+        return Recognised(start, content, found.answer, found, asking, now, numbers[1], near)
+
+    def _pass_on(
+        self,
+        passage: Passage,
+        found: Conclusion,
+        asking: Asking,
+        now: int,
+        reply: Any,
+        numbers: Values,
+        near: bytes,
+    ) -> Passing | None:
+        if asking.policies is not self._policies.current:
+            self._count_left("changed")  # the backend may be one of no policy any more
+            return None
+        trace_id, span_id = draw_ids(asking.request_id, asking.received_at)
+        trace = asking.known.given_trace or trace_id
+        values = (asking.request_id.encode(), trace.encode(), span_id.encode())
+        return Passing(passage, found, asking, now, reply, numbers, near, values)
+
+    def begin(self, it: Passing, take: TakeAnswer) -> bool:
+        """Send a request to its backend, and return whether it is sent; `take` gets what comes: see ports.Passages."""
+        it.begun = self._passages.begin(it.passage, it.values, take)
+        if it.begun is None:
+            self._count_left("no-connection")
+            return False
+        self.in_progress += 1
+        self._releases.hold(it.asking.lease, it.conclusion.leased)
+        return True
+
+    def conclude_answer(self, it: Passing, data: bytes) -> Recognised | Partial | None:
+        """Return the answer if `data` is a whole one of the backend whose head is known, else None.
+
+        Return PARTIAL if it is known, and its content is not all there.
+        """
+        passage, asking = it.passage, it.asking
+        if asking.policies is not self._policies.current:
+            self._count_left("changed")
+            return None
+        request_id = it.values[REQUEST_ID]
+        for known in passage.answers:
+            head = known.head
+            if head.length <= len(data) <= known.length:
+                date = data[head.date_at : head.date_at + DATE_BYTES] if head.date_at >= 0 else None
+                if self._is_date(date) and data.startswith(head.form.fill((request_id, date))):
+                    if len(data) < known.length:
+                        return PARTIAL
+                    passage.misses = 0
+                    values = (request_id, self._build_date(asking.received_at), date, *it.numbers)
+                    start, content = known.answer.response.fill(values), data[head.length :]
+                    return Recognised(start, content, known.answer, it.conclusion, asking, it.now, None, it.near)
+        self._miss(it, data)
+        return None
+
+    def _miss(self, it: Passing, data: bytes) -> None:
+        """Take in that an answer is not known, and forget its request if that is always so."""
+        it.passage.misses += 1
+        if it.passage.misses > MAXIMUM_MISSES:
+            self._known.discard(it.asking.key)
+            self._seen.put(it.asking.key, MAXIMUM_LESSONS + 1)
+        self._count_left("backend-answer" if data else "no-answer")
+
+    def _is_date(self, value: bytes | None) -> bool:
+        if value is None or value == self._backends_date:
+            return True
+        if not is_date(value):
+            return False
+        self._backends_date = value
+        return True
 
     def answered(self, asking: Asking, now: int, reply: Any, *, is_left: bool = False) -> Answered:
         """Return what the long way has to know of a request that Redis was asked about."""
@@ -242,10 +366,10 @@ class Recognition:
     def account(self, it: Recognised) -> None:
         """Count a request that is answered so, and release what counts it among those in flight."""
         found, asking = it.conclusion, it.asking
-        self._counts[RECOGNITION + "recognised"] += 1
+        self._counts[RECOGNISED] += 1
         if found.is_hit:
             self._counts["hit"] += 1
-        self._usage_counter.count_key(found.counted)
+        self._usage_counter.count_request(it.answer.counted)
         if found.is_guess and self._failures is not None:
             self._failures.record_failure(asking.known.client)
         if found.leased:
@@ -263,15 +387,15 @@ class Recognition:
 
     def build_line(self, it: Recognised, ended_at: float) -> bytes:
         """Return the line of the access log; empty if there is none."""
-        found, asking = it.conclusion, it.asking
-        if found.line is None:
+        line, asking = it.answer.line, it.asking
+        if line is None:
             return b""
-        values = line_values(asking.known, asking.request_id, asking.received_at, ended_at, it.ttl, it.near)
-        return found.line.fill(values)
+        began = asking.received_at
+        values = line_values(asking.known, asking.request_id, began, ended_at, it.decided, it.ttl, it.near)
+        return line.fill(values)
 
-    def _left(self, reason: str) -> Recognised | None:
+    def _count_left(self, reason: str) -> None:
         self._counts[f"{RECOGNITION}left:{reason}"] += 1
-        return None
 
     def _build_date(self, received_at: float) -> bytes:
         second = int(received_at)
@@ -281,8 +405,7 @@ class Recognition:
 
     def learn(self, lesson: Lesson, response: Response, sent: bytes) -> None:
         """Learn how a request is answered; `sent` are the bytes of its response."""
-        if lesson.expected is not None:
-            self._compare(lesson, lesson.expected, sent)
+        self._compare(lesson, sent)
         if lesson.policies is not self._served:
             return
         try:
@@ -290,12 +413,16 @@ class Recognition:
         except NotLearnt as error:
             self._counts[f"{RECOGNITION}not-learnt:{error.reason}"] += 1
             return
+        if isinstance(found.answer, Passage) and (self._seen.get(lesson.key) or 0) > MAXIMUM_LESSONS:
+            self._counts[RECOGNITION + "not-learnt:always-new"] += 1
+            return
         self._counts[RECOGNITION + "learnt"] += 1
         self._seen.put(lesson.key, 1)  # whatever evicts the entry, it may be learnt again
         before = self._known.get(lesson.key) or self._unknown.get(lesson.key)
         if before is not None:
             known.allowed, known.refused = before.allowed, before.refused
         if found.charged:
+            _join(found, known.allowed)
             known.allowed = found
         else:
             known.refused = found
@@ -304,29 +431,53 @@ class Recognition:
 
     def miss(self, lesson: Lesson) -> None:
         """Take in that an answer is not whole: it cannot be learnt, and none that can was expected."""
-        if lesson.expected is not None:
-            self._compare(lesson, lesson.expected, b"")
+        self._compare(lesson, b"")
 
-    def _compare(self, lesson: Lesson, expected: Recognised, sent: bytes) -> None:
-        """Compare the answer of the short way with that of the long way, and log where they differ."""
-        self._counts[RECOGNITION + "compared"] += 1
-        differences = [name for name, one, other in self._pairs(lesson, expected, sent) if one != other]
+    def _compare(self, lesson: Lesson, sent: bytes) -> None:
+        """Compare what the short way would have sent with what the long way has, and log where they differ."""
+        expected = lesson.expected
+        if expected is None:
+            return
+        pairs: list[Pair] = []
+        answer: Recognised | None = expected
+        if isinstance(expected, Passing):
+            pairs += self._request_pairs(lesson, expected)
+            found = self.conclude_answer(expected, lesson.received) if sent and lesson.received else None
+            answer = found if isinstance(found, Recognised) else None
+        if answer is not None:
+            pairs += self._pairs(lesson, answer, sent)
+        self._counts[RECOGNITION + "compared"] += bool(pairs)
+        differences = [name for name, one, other in pairs if one != other]
         if differences:
             self._counts[RECOGNITION + "different"] += 1
             logger.error("request %s: the short way differs: %s", expected.asking.request_id, ", ".join(differences))
 
-    def _pairs(self, lesson: Lesson, expected: Recognised, sent: bytes) -> Iterator[tuple[str, object, object]]:
+    def _request_pairs(self, lesson: Lesson, expected: Passing) -> Iterator[Pair]:
+        """Yield the requests that a backend would have been sent, and was sent."""
+        form = expected.passage.requests.get(lesson.target_kind)
+        if lesson.sent and form is not None:
+            yield "request", form.fill(expected.values), lesson.sent
+
+    def _pairs(self, lesson: Lesson, expected: Recognised, sent: bytes) -> Iterator[Pair]:
         """Yield what has to be equal, with its name: of the short way, then of the long way."""
         request, outcome, policies, response = lesson.request, lesson.outcome, lesson.policies, lesson.response
         if not (request and outcome and policies and response):
             yield "way", "short", "not asked"
             return
-        found = expected.conclusion
+        answered = expected.answer.counted
         yield "response", expected.head + expected.content, sent
         counted = build_usage_key(outcome, response.head)
-        yield "count", read_usage_key(*found.counted[:4]), read_usage_key(*counted[:4])
-        yield "token", found.counted[4], counted[4]
+        yield "count", read_usage_key(*answered[:4]), read_usage_key(*counted[:4])
+        yield "token", answered[4], counted[4]
         if self._access_log is not None:
             ended_at = self._clock()
             line = self._teacher.build_line(lesson, ended_at)
             yield "access record", self.build_line(expected, ended_at), line
+
+
+def _join(found: Conclusion, before: Conclusion | None) -> None:
+    """Keep what was known of a request's backend, if all else is as it was."""
+    if before is None or not isinstance(found.answer, Passage) or not isinstance(before.answer, Passage):
+        return
+    if found.answer.route is before.answer.route and is_alike(found, before):
+        found.answer.join(before.answer)

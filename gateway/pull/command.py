@@ -141,12 +141,11 @@ def pull_with_tokens(
     tokens, failures = dict(run.tokens), dict[tuple[str, str], Failed]()
     for export in exports:
         if source is not None and export.holder not in tokens and export.holder not in failures:
-            got = exchange(run.transport, run.clock, source, export, audience, run.deadline)
+            got = exchange(run.transport, run.clock, source, export, audience, run.deadline, report.hide)
             if isinstance(got, Failed):
                 failures[export.holder] = got
             else:
                 tokens[export.holder] = got
-                report.hide([got])
     marked = [msgspec.structs.replace(one, is_exchanged=one.holder not in run.tokens) for one in exports]
     ready = [export for export in marked if export.holder in tokens]
     pulled = dict(zip(ready, pull_all(msgspec.structs.replace(run, tokens=tokens), ready), strict=True))

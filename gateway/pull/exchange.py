@@ -81,15 +81,27 @@ def find_source(environment: Mapping[str, str], variable: str, transport: Transp
 
 
 def exchange(
-    transport: Transport, clock: Clock, source: IdTokenSource, export: Export, audience: str, deadline: float
+    transport: Transport,
+    clock: Clock,
+    source: IdTokenSource,
+    export: Export,
+    audience: str,
+    deadline: float,
+    hide: Callable[[str], None],
 ) -> str | Failed:
-    """Return a token of the export's gateway, or why there is none. It tries again until the `deadline`."""
+    """Return a token of the export's gateway, or why there is none. It tries again until the `deadline`.
+
+    `hide` is called with each secret before anything can be printed.
+    """
     attempts = 0
     while True:
         attempts += 1
         found = source.find(audience or export.origin)
+        if isinstance(found, str):
+            hide(found)
         answer = found if isinstance(found, Failed) else _send(transport, export, found, source)
         if isinstance(answer, str):
+            hide(answer)
             return answer
         failed, head = answer if isinstance(answer, tuple) else (answer, None)
         if failed.result is not Result.UNREACHABLE:

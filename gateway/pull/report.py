@@ -46,9 +46,10 @@ class Report(Progress):
         if self._is_gitlab:
             click.echo(f"\x1b[0Ksection_end:{self._unix():.0f}:gateway_pull\r\x1b[0K", color=True)
 
-    def hide(self, secrets: Collection[str]) -> None:
-        """Mask these, too, in all that is printed from now on."""
-        self._secrets += [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
+    def hide(self, secret: str) -> None:
+        """Mask one more in all that is printed from now on."""
+        if len(secret) >= SHORTEST_SECRET:
+            self._secrets.append(secret)
 
     def received(self, export: Export, count: int, length: int) -> None:
         """Move the bar on."""

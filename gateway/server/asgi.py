@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Send, WebSocketScope
 
+from gateway.core.errors import ClientGone
 from gateway.core.http.client_address import plain_address
 from gateway.core.http.messages import ContentStream, Ended, Field, Response, ResponseHead
 from gateway.server.requests import RawRequest, RequestContent
@@ -58,6 +59,20 @@ async def ask(application: ASGIApp, raw: RawRequest, content: RequestContent | N
 
     await application(cast(Any, _build_scope(raw)), cast(Receive, receive), cast(Send, send))
     return Response(ResponseHead(status, fields), b"".join(pieces))
+
+
+async def read_content(receive: Receive, most: int) -> bytes | None:
+    """Return the content, or None if it has more than `most` bytes. Raise ClientGone if the client leaves earlier."""
+    pieces = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        pieces += message["body"]
+        if len(pieces) > most:
+            return None
+        if not message.get("more_body"):
+            return bytes(pieces)
 
 
 async def reply(response: Response, send: Send, receive: Receive | None = None) -> None:

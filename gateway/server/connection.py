@@ -28,7 +28,7 @@ from gateway.core.http.messages import Ended, Response, ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.http.websockets import GOING_AWAY, POLICY_VIOLATION, build_close
 from gateway.core.recognition.lesson import Answered, Lesson
-from gateway.pipeline.recognition import Asking, Recognised, Recognition, is_candidate
+from gateway.pipeline.recognition import PARTIAL, Asking, Passing, Recognised, Recognition, is_candidate
 from gateway.server.requests import PendingRequest, RawRequest, RequestContent, RequestReader
 from gateway.server.responses import (
     CONTINUE,
@@ -37,6 +37,7 @@ from gateway.server.responses import (
     ResponseWriter,
     build_start,
     ending_of,
+    has_unread,
     id_of,
     is_reset,
     reset,
@@ -151,8 +152,12 @@ class ServerState(Protocol):
 class Connection(asyncio.Protocol):
     """The protocol class that uvicorn's setting `http` names. uvicorn's server passes all arguments by name."""
 
-    def __init__(self, config: Loaded, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
+    def __init__(
+        self, config: Loaded, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None, *, peer: str = ""
+    ) -> None:
         self.deadline = NEVER
+        self._peer = peer
+        """The client's address, if a load balancer has told it; empty: it is the connection's other end."""
         self._listener: Listener = config.loaded_app
         self._server = server_state
         self._loop = asyncio.get_running_loop()
@@ -179,7 +184,9 @@ class Connection(asyncio.Protocol):
         """The recognised request that is being answered, or was answered and is not all sent."""
         self._recognised: Recognised | None = None
         """Its answer, while the client is slow to take it."""
-        self._answered: Answered | None = None
+        self._passing: Passing | None = None
+        """That request, while its backend is asked."""
+        self._left: tuple[Answered, Lesson] | None = None
         """What Redis said of a request that has left the short way and is not taken up by its task yet."""
         self._is_ended = False
         """Whether nothing more is sent."""
@@ -197,7 +204,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._writer = ResponseWriter(self._transport, self._await_client)
-        address = plain_address(_address_of(self._transport))
+        address = self._peer or peer_of(self._transport)
         scheme = "https" if self._transport.get_extra_info("sslcontext") else "http"
         make_content = partial(RequestContent, self)
         self._reader = RequestReader(address, scheme, self._take, make_content, self._inform, self.is_gone)
@@ -231,6 +238,7 @@ class Connection(asyncio.Protocol):
 
         A client that has closed both sides looks the same until the gateway sends it something.
         """
+        self._leave_passing()
         is_idle = self._task is None and self._asking is None
         if is_idle or self._writer.tunnel is not None or not self._transport.can_write_eof():
             return False
@@ -256,9 +264,7 @@ class Connection(asyncio.Protocol):
         elif self._task is not None:
             self._task.cancel()
         self._record_recognised(Ended.CLIENT_GONE)
-        if self._answered is not None:  # its task ends before it begins
-            self._leave(msgspec.structs.replace(self._answered, is_left=True))
-            self._answered = None
+        self._leave_gone()
         self._reader.forget()
         self.resume_writing()
 
@@ -271,10 +277,14 @@ class Connection(asyncio.Protocol):
     def shutdown(self) -> None:
         """Prepare for the server's stop: a request in progress goes on until it ends or the server cancels it."""
         self._is_stopping = True
-        if self._task is None and self._asking is None:
-            self._transport.close()
-        else:
+        self._leave_passing()
+        if self._task is not None or self._asking is not None:
             self._options = msgspec.structs.replace(self._options, stays_open=False)
+        elif self._reader.begun_requests == 0 or has_unread(self._transport):
+            # Its request is on the way. Closing now would reset the connection, and the request would be lost.
+            self.deadline = min(self.deadline, self._clock.time() + LINGER_SECONDS)
+        else:
+            self._transport.close()
 
     def expire(self, now: float) -> None:
         """Act on a deadline that the client has missed."""
@@ -286,7 +296,7 @@ class Connection(asyncio.Protocol):
         elif self._is_half_closed and self._task is not None:
             self._look_for_client()
         elif self._asking is not None:
-            return  # Redis answers in bounded time, and what is not sent yet is looked at above
+            return  # Redis and backends answer in bounded time, and what is not sent yet is looked at above
         elif self._writer.has_begun or (self._task is None and not self._reader.is_in_head):
             self._transport.close()
         elif self._task is None:
@@ -333,7 +343,7 @@ class Connection(asyncio.Protocol):
         ended, cause = Ended.STOPPED, ""
         last_frame = b""
         self._server.tasks.add(cast(Any, self._task))  # here: a task that is cancelled before it runs gets no further
-        self._answered = None
+        self._left = None
         try:
             response = await self._listener.handle_request(raw, content, self._in_progress)
             if content is not None and (content.awaits_continue or content.fault is not None):
@@ -484,17 +494,29 @@ class Connection(asyncio.Protocol):
             self._asking = None
             self._leave(recognition.answered(asking, now, reply, is_left=True))
             return
+        is_plain = self._writer.may_write and not (self._is_half_closed or self._is_stopping)
+        is_alone = is_plain and not recognition.verifies
         try:
             found = recognition.conclude(asking, now, reply)
+            if is_alone and isinstance(found, Passing) and recognition.begin(found, self._take_answer):
+                self._passing = found
+                return
         except Exception:
             logger.exception("request %s: internal error of recognition", asking.request_id)
             found = None
-        is_plain = self._writer.may_write and not (self._is_half_closed or self._is_stopping)
-        if found is None or not is_plain or recognition.verifies:
-            self._leave_recognised(recognition.answered(asking, now, reply), asking.key, found)
-            return
-        recognition.account(found)
+        if is_alone and isinstance(found, Recognised):
+            self._send_recognised(found)
+        else:
+            lesson = Lesson(asking.key)
+            lesson.expected = found if is_plain and recognition.verifies else None
+            self._leave_recognised(recognition.answered(asking, now, reply), lesson)
+
+    def _send_recognised(self, found: Recognised) -> None:
+        """Send the answer to a recognised request."""
+        if self._recognition is not None:
+            self._recognition.account(found)
         self._asking, self._recognised, self._options = None, found, PLAIN
+        self._reader.begun_requests += 1  # though it was not read: the connection is one that has been used
         self._writer.sent_bytes = len(found.content)
         self._writer.has_begun = True
         self._transport.write(found.head + found.content)
@@ -508,13 +530,62 @@ class Connection(asyncio.Protocol):
             self._server.tasks.add(self._task)
         self._read_later()
 
-    def _leave_recognised(self, answered: Answered, key: bytes, expected: Recognised | None) -> None:
+    def _leave_recognised(self, answered: Answered, lesson: Lesson) -> None:
         """Go on the long way, with the same reply."""
-        self._asking, self._answered = None, answered
-        lesson = Lesson(key)
-        lesson.expected = expected
+        self._asking, self._left = None, (answered, lesson)
         self._read_for(self._asked_bytes, lesson, answered)
         self._read_later()
+
+    def _take_answer(self, data: bytes) -> bool | None:
+        """Answer with what the backend has sent, if that is known; else leave it to the long way. See TakeAnswer."""
+        recognition, passing = self._recognition, self._passing
+        if recognition is None or passing is None or passing.begun is None:
+            return False
+        try:
+            found = recognition.conclude_answer(passing, data) if self._writer.may_write else None
+        except Exception:
+            logger.exception("request %s: internal error of recognition", passing.asking.request_id)
+            found = None
+        if found is None:
+            self._leave_passing()
+            return False
+        if found is PARTIAL:
+            return None
+        self._passing = None
+        recognition.in_progress -= 1
+        passing.begun.complete()
+        self._send_recognised(found)
+        return True
+
+    def _leave_passing(self) -> None:
+        """Go on the long way with a request whose backend is asked: it is not sent again."""
+        if self._passing is not None:
+            passing, answered = self._end_passing(self._passing)
+            lesson = Lesson(passing.asking.key)
+            lesson.begun = passing.begun
+            self._leave_recognised(answered, lesson)
+
+    def _leave_gone(self) -> None:
+        """Have a request recorded whose client has left, and close the connection on which its backend is asked."""
+        begun, answered = None, None
+        if self._passing is not None:
+            passing, answered = self._end_passing(self._passing)
+            begun, self._asking = passing.begun, None
+        elif self._left is not None:  # its task ends before it begins
+            answered, lesson = self._left
+            begun, self._left = lesson.begun, None
+        if begun is not None:
+            begun.close()
+        if answered is not None:
+            self._leave(msgspec.structs.replace(answered, is_left=True))
+
+    def _end_passing(self, passing: Passing) -> tuple[Passing, Answered]:
+        """Let nobody take the answer of a backend that is asked; return what the long way has to know."""
+        recognition, self._passing = cast(Recognition, self._recognition), None
+        recognition.in_progress -= 1
+        if passing.begun is not None:
+            passing.begun.leave()
+        return passing, recognition.answered(passing.asking, passing.now, passing.reply)
 
     async def _record_left(self, answered: Answered) -> None:
         """Have a request counted and recorded whose client has left while Redis was asked."""
@@ -619,13 +690,13 @@ def _log_aborted(ended: Ended, error: Exception, response: Response | None) -> N
         logger.warning("request %s: the response was aborted: %s", id_of(response), error)
 
 
-def _address_of(transport: asyncio.Transport) -> str:
+def peer_of(transport: asyncio.Transport) -> str:
     """Return the client's IP address, LOCAL for one on a Unix socket, and nothing for one that has left already."""
     try:
         peer = transport.get_extra_info("peername")
     except OSError:  # uvloop asks the system at this moment, asyncio has asked it before
         return ""
     if isinstance(peer, tuple):
-        return str(peer[0])
+        return plain_address(str(peer[0]))
     own = transport.get_extra_info("socket")
     return LOCAL if own is not None and own.family == socket.AF_UNIX else ""

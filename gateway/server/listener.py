@@ -17,9 +17,10 @@ from gateway.core.errors import ClientGone
 from gateway.core.http.messages import Response
 from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
-from gateway.core.own_addresses import AUTHORIZE, OwnAddresses
+from gateway.core.own_addresses import AUTHORIZE, TAKING, OwnAddresses
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.recognition import Recognition
+from gateway.server.arrival import Arrivals
 from gateway.server.asgi import ask
 from gateway.server.connection import Deadlines
 from gateway.server.requests import RawRequest, RequestAcceptor, RequestContent
@@ -79,8 +80,10 @@ class PublicListener:
         own: OwnAddresses,
         capacity: Capacity,
         recognition: Recognition | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self.deadlines = Deadlines()
+        self.arrivals = arrivals or Arrivals()
         self.recognition = recognition
         self._capacity = capacity
         self._proxy = proxy
@@ -99,12 +102,15 @@ class PublicListener:
     def handle_request(self, raw: RawRequest, content: RequestContent | None, in_progress: int) -> Awaitable[Response]:
         """Return the response to any request; `in_progress` counts the requests of the worker, this one included.
 
-        The gateway's own addresses answer even if the worker is full, because monitoring needs them then.
+        The gateway's own addresses answer even if the worker is full, because monitoring needs them then, but for those
+        that take content.
         """
         if raw.fault is not None:
             return self._proxy.handle(raw, content, has_room=True)
         path = raw.path
         name = self._find_own(path) if path.startswith(self._prefix) or b"%" in path[: 3 * len(self._prefix)] else None
+        if name in TAKING and not self._capacity.has_room(in_progress):
+            return self._proxy.handle(raw, content, has_room=False)
         if name is not None and name != AUTHORIZE:
             return ask(self._operations, raw, content)
         # A request that Redis was asked about is charged already, and had room then.

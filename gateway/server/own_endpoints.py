@@ -7,14 +7,14 @@ from typing import Any, Protocol, TypeAlias, cast
 import msgspec
 from litestar import Litestar, Response, asgi, route
 from litestar.enums import HttpMethod
-from litestar.exceptions import MethodNotAllowedException
+from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 from litestar.types import HTTPScope, Receive, Scope, Send
 
 from gateway.core.durability import Readiness
 from gateway.core.http.assertions import PublicKey
-from gateway.core.own_addresses import DEFAULT, HEALTH, KEYS, READY, TOKEN_EXCHANGE, WHOAMI, OwnAddresses
+from gateway.core.own_addresses import DEFAULT, HEALTH, KEYS, LEAKS, READY, TOKEN_EXCHANGE, WHOAMI, OwnAddresses
 
 KEYS_FRESH_SECONDS = 300
 """Seconds for which a backend may cache the keys."""
@@ -68,7 +68,12 @@ def health_handlers(health: Health, own: OwnAddresses = DEFAULT) -> list[HTTPRou
 
 
 def build_operations(
-    health: PublicHealth, whoami: Endpoint, token_exchange: Endpoint, lifespan: Lifespan, own: OwnAddresses
+    health: PublicHealth,
+    whoami: Endpoint,
+    token_exchange: Endpoint,
+    leaks: Endpoint | None,
+    lifespan: Lifespan,
+    own: OwnAddresses,
 ) -> Litestar:
     """Build the application of these addresses and of the process's lifespan. Errors are problem details (RFC 9457)."""
 
@@ -82,27 +87,36 @@ def build_operations(
     @asgi(own.path(WHOAMI), copy_scope=False)
     async def show_identity(scope: Scope, receive: Receive, send: Send) -> None:
         """Return who the token is, without charging it."""
-        asked = cast(HTTPScope, scope)
-        if asked["method"] not in (HttpMethod.GET, HttpMethod.HEAD):
-            raise MethodNotAllowedException(headers={"Allow": "GET, HEAD"})
-        await whoami(asked, receive, send)
+        await whoami(_check_method(scope, HttpMethod.GET, HttpMethod.HEAD), receive, send)
 
     @asgi(own.path(TOKEN_EXCHANGE), copy_scope=False)
     async def exchange_token(scope: Scope, receive: Receive, send: Send) -> None:
         """Return a token of some minutes for the ID token of a job (RFC 8693)."""
-        asked = cast(HTTPScope, scope)
-        if asked["method"] != HttpMethod.POST:
-            raise MethodNotAllowedException(headers={"Allow": "POST"})
-        await token_exchange(asked, receive, send)
+        await token_exchange(_check_method(scope, HttpMethod.POST), receive, send)
+
+    @asgi(own.path(LEAKS), copy_scope=False)
+    async def take_leak_reports(scope: Scope, receive: Receive, send: Send) -> None:
+        """Revoke the tokens that GitHub's secret scanning has found, if this is set up."""
+        if leaks is None:
+            raise NotFoundException("GATEWAY_LEAK_KEYS_URL is not set, so the gateway takes no leak reports.")
+        await leaks(_check_method(scope, HttpMethod.POST), receive, send)
 
     problem_details = ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True))
     return Litestar(
-        [*health_handlers(health, own), show_keys, show_identity, exchange_token],
+        [*health_handlers(health, own), show_keys, show_identity, exchange_token, take_leak_reports],
         lifespan=[lifespan],
         plugins=[problem_details],
         openapi_config=None,
         logging_config=None,
     )
+
+
+def _check_method(scope: Scope, *allowed: HttpMethod) -> HTTPScope:
+    """Return the scope of a request by an allowed method. Raise MethodNotAllowedException (RFC 9110 15.5.6)."""
+    asked = cast(HTTPScope, scope)
+    if asked["method"] not in allowed:
+        raise MethodNotAllowedException(headers={"Allow": ", ".join(allowed)})
+    return asked
 
 
 def _answer(status: int, content: dict[str, Any], headers: dict[str, str] | None = None) -> Response[dict[str, Any]]:

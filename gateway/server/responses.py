@@ -275,6 +275,14 @@ def is_reset(transport: asyncio.Transport) -> bool:
     )
 
 
+def has_unread(transport: asyncio.Transport) -> bool:
+    """Return whether the client has sent something that the event loop has not read yet."""
+    connection = _connection_of(transport)
+    return connection is not None and struct.unpack(
+        "i", fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4))
+    ) > (0,)
+
+
 def _connection_of(transport: asyncio.Transport) -> Any:
     """Return the socket if it is TCP and the system is Linux, which tells a connection's state; else None."""
     connection = transport.get_extra_info("socket")

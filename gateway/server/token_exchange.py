@@ -6,7 +6,7 @@ from litestar.types import HTTPScope, Receive, Send
 
 from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized, Refused
 from gateway.core.admission.outcomes import build_refused
-from gateway.core.errors import ClientGone, StoreUnavailable
+from gateway.core.errors import StoreUnavailable
 from gateway.core.http.messages import RequestHead, Response, field_value
 from gateway.core.http.reasons import Reason
 from gateway.core.own_addresses import DEFAULT, TOKEN_EXCHANGE
@@ -22,7 +22,7 @@ from gateway.core.trust.messages import (
 from gateway.management.exchanging import Exchanged, TokenExchange
 from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.exchange import STORE_RETRY_SECONDS, Exchange
-from gateway.server.asgi import read_scope, reply
+from gateway.server.asgi import read_content, read_scope, reply
 from gateway.server.requests import RequestAcceptor
 
 PATTERN = parse_pattern(f"POST {DEFAULT.path(TOKEN_EXCHANGE)}")
@@ -55,7 +55,7 @@ class TokenExchangeEndpoint:
         blocked_for = self._authenticator.blocked_for(request)
         if blocked_for is not None:
             return _problem(request, Refused(Reason.TOO_MANY_FAILURES, retry_after=blocked_for))
-        content = await _read(receive)
+        content = await read_content(receive, MAXIMUM_CONTENT_BYTES)
         if content is None:
             return _refuse(TOO_LARGE)
         asked = parse_exchange(field_value(request.fields, b"content-type") or b"", content)
@@ -88,17 +88,3 @@ def _refuse(refused: ExchangeRefused) -> tuple[Refused, Response]:
 
 def _problem(request: RequestHead, refused: Refused) -> tuple[Refused, Response]:
     return refused, build_refused(request, refused)
-
-
-async def _read(receive: Receive) -> bytes | None:
-    """Return the content, or None if it is too large. Raise ClientGone if the client leaves before its end."""
-    pieces = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientGone
-        pieces += message["body"]
-        if len(pieces) > MAXIMUM_CONTENT_BYTES:
-            return None
-        if not message.get("more_body"):
-            return bytes(pieces)

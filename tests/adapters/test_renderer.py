@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import rendering
+from benchmarks.documents import build_translations
 from gateway.adapters import renderer_process
 from gateway.adapters.renderer import ProcessRenderer
 from gateway.adapters.renderer_process import MEMORY_BYTES, Broken, Done, read_outcome, work, write_job
 from gateway.core.errors import BrokenDocument
+from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.model import InvalidOptions, Variant
 from gateway.core.variants.rendering import render
 from tests.core.variants.samples import DESIGN_TOKENS, TRANSLATIONS, entry, texts, token, tokens
@@ -22,6 +25,12 @@ from tests.core.variants.test_translations import ASKS
 
 DOCUMENT = texts(*(entry(f"key{index}", de="x" * 100, en="é👩") for index in range(2000)))
 """More than a pipe holds at once, in both directions."""
+
+
+@pytest.fixture(scope="module")
+def long() -> bytes:
+    """20,000 texts in 30 languages: 15 MiB."""
+    return build_translations()
 
 
 @pytest.fixture
@@ -131,7 +140,7 @@ def test_running_out_of_memory_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> 
     def run_out(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(renderer_process, "render", run_out)
+    monkeypatch.setattr(renderer_process, "render_pieces", run_out)
     jobs, outcomes = io.BytesIO(), io.BytesIO()
     for _ in range(2):
         write_job(jobs, (TRANSLATIONS, Variant()), b"{}")
@@ -149,6 +158,25 @@ async def test_memory_is_bounded(renderer: ProcessRenderer) -> None:
     (process,) = children()
     (limit,) = [line for line in Path(f"/proc/{process}/limits").read_text().splitlines() if "address space" in line]
     assert str(MEMORY_BYTES) in limit
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the most memory that a process had")
+@pytest.mark.parametrize("format_", FORMATS["translations"])
+def test_a_variant_takes_at_most_twice_its_document(format_: str, long: bytes) -> None:
+    """The renderer's process never has more above what it had before: the document, what it knows of it, the pieces."""
+    is_of_one = FORMATS["translations"][format_].has_one_language
+    cost = rendering.measure(long, TRANSLATIONS, Variant(format=format_, lang=("de",) if is_of_one else None))
+    assert cost.content_mib > 0
+    assert cost.peak_mib * rendering.MIB <= 2 * len(long)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the most memory that a process had")
+def test_an_indented_variant_takes_at_most_twice_its_document(long: bytes) -> None:
+    """What is indented is indented piece by piece, also where all languages are in one object."""
+    for format_ in ("json", "xml", "xcstrings"):
+        cost = rendering.measure(long, TRANSLATIONS, Variant(format=format_, pretty=True))
+        assert cost.content_mib > 0
+        assert cost.peak_mib * rendering.MIB <= 2 * len(long)
 
 
 async def test_a_process_knows_no_settings(renderer: ProcessRenderer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,7 +149,7 @@ def test_the_keeper_of_workers_imports_no_server() -> None:
         ("gateway to", ["token"]),
         ("gateway token re", ["revoke"]),
         ("gateway token ro", ["rotate"]),
-        ("gateway policy ", ["check", "schema", "versions"]),
+        ("gateway policy ", ["check", "diff", "schema", "simulate", "versions"]),
         ("gateway --ver", ["--version"]),
         ("gateway token create --exp", ["--expires"]),
     ],

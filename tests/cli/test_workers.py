@@ -308,3 +308,32 @@ def test_a_child_that_finds_a_mistake_says_it_in_words(
         wait_until(lambda: process.look() == "ended with 2", "it ends")
         process.kill()
     assert capfd.readouterr().err.startswith("gateway: redis: no store is named.")
+
+
+def test_workers_are_renewed_one_after_the_other() -> None:
+    """Never fewer answer than before, and each old one is asked to stop only when a new one is up."""
+    crew = Crew(2)
+    crew.come_up(1, 2)
+    crew.workers.renew_all()
+    crew.tick(3)
+    assert [1, 2, 3] == crew.left
+    crew.come_up(3)
+    crew.tick()
+    assert [2, 3, 4] == crew.left
+    crew.come_up(4)
+    crew.tick(3)
+    assert [3, 4] == crew.left
+    assert 4 == len(crew.started)
+
+
+def test_a_version_that_does_not_come_up_leaves_the_old_workers() -> None:
+    """It is tried again after a pause, and the old ones answer."""
+    crew = Crew(2)
+    crew.come_up(1, 2)
+    crew.workers.renew_all()
+    crew.tick()
+    for _ in range(3):
+        crew.started[-1].fault = "ended with 1"
+        crew.tick(RESTART_TICKS + 1)
+        assert [1, 2] == crew.left[:2]
+    assert 3 < len(crew.started)

@@ -12,6 +12,7 @@ TOTALS = Totals(
         "store-refused": 1,
         "redis-refused:OOM": 2,
         "access-records-dropped": 5,
+        "alerts:sent": 3,
         "recognition:recognised": 7,
         "recognition:left:changed": 1,
     },
@@ -42,6 +43,7 @@ def test_prometheus_reads_what_is_written() -> None:
             ({"result": "recognised", "reason": ""}, 7),
         ],
         "gateway_log_lines_dropped": [({"log": "access"}, 5)],
+        "gateway_alerts": [({"result": "sent"}, 3)],
     } == read(gather_metrics(TOTALS, StoreMemory(1000, 4000), 2, {"tokencraft": 2, "shop": 1}))
 
 

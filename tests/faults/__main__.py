@@ -91,7 +91,8 @@ def measure(row: Row, load: Load, begun: float, ended: float) -> Result:
     slowest = max((call.ended - call.begun for call in calls if call.ended >= begun), default=0.0)
     failed = [call.ended - ended for call in calls if call.status in (0, 503) and call.ended > ended]
     number = sum(call.status in (0, 503) for call in calls)
-    return Result(row, len(calls), number, check(load.history), max(0.0, slowest - usual), max(failed, default=0.0))
+    added, recovery = max(0.0, slowest - usual), max(failed, default=0.0)
+    return Result(row, len(calls), number, check(load.history), added, recovery)
 
 
 async def run(named: str, folder: Path) -> list[Result]:
@@ -118,7 +119,11 @@ async def run(named: str, folder: Path) -> list[Result]:
 def build_table(results: list[Result], seconds: float) -> str:
     """Return the table as Markdown."""
     head = "what fails | requests | 503 or none | wrongly allowed | wrong 401 | changes lost | limits exceeded"
-    lines = [f"| {head} | added wait, ms | recovery, ms |", "|---|" + "---:|" * 8, *(f"| {result.cells()} |" for result in results)]
+    lines = [
+        f"| {head} | added wait, ms | recovery, ms |",
+        "|---|" + "---:|" * 8,
+        *(f"| {result.cells()} |" for result in results),
+    ]
     day = time.strftime("%Y-%m-%d", time.gmtime())
     lines += ["", f"Made on {day}, in {seconds:.0f} s.", "", "Not in the table:", ""]
     lines += [f"- {name}: {why}." for name, why in LEFT_OUT.items()]

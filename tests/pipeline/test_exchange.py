@@ -226,6 +226,7 @@ async def test_the_access_record_has_the_inputs_and_the_verdict() -> None:
             status=200,
             sent_bytes=len(b"content"),
             reason="",
+            decided=NOW,
             token=token_id(make_record(TEXT).digest),
             token_name="CI",
             cache="gateway; fwd=uri-miss; stored",

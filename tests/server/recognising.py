@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 from gateway.app import Gateway, build_listener
 from gateway.core.http.messages import Field, Inform, Response, ResponseHead
 from gateway.core.policies.model import Upstream
+from gateway.core.recognition.lesson import Lesson
 from gateway.core.tokens.audit import Actor
 from gateway.core.tokens.changes import TokenRequest
 from gateway.core.usage import RECOGNITION
@@ -91,6 +92,7 @@ class Backend:
         fields: Sequence[Field],
         content: Any,
         inform: Inform | None = None,
+        lesson: Lesson | None = None,
     ) -> Response:
         self.asked += 1
         sent = b'{"target": "%b", "version": %d, "more": "%b"}' % (target.encode(), self.version, b"x" * 1500)
@@ -105,22 +107,30 @@ class Backend:
 class KnownGateway:
     """The gateway with its recognition; `ask` is one connection's request."""
 
-    def __init__(self, redis_url: str, folder: Path, mode: Literal["on", "off", "verify"], **settings: Any) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        folder: Path,
+        mode: Literal["on", "off", "verify"],
+        policy: str = POLICY,
+        *,
+        has_backends: bool = False,
+        **settings: Any,
+    ) -> None:
         policies = folder / "policies"
         policies.mkdir(exist_ok=True)
         self.policy_file = policies / "known.toml"
-        self.policy_file.write_text(POLICY)
+        self.policy_file.write_text(policy)
         self.log = folder / "access.log"
         self.settings = Settings(
             policies=str(policies),
             redis_url=redis_url,
             redis_timeout=5.0,
             recognition=mode,
-            access_log=str(self.log),
-            **settings,
+            **{"access_log": str(self.log), **settings},
         )
         self.backend = Backend()
-        self.gateway = Gateway(self.settings, upstreams=cast(Any, self.backend))
+        self.gateway = Gateway(self.settings, upstreams=None if has_backends else cast(Any, self.backend))
         self.listener = build_listener(self.gateway, self.settings)
         self.server = ServerState()
         self._config = Config(app=cast(Any, self.listener), lifespan="off")
@@ -188,9 +198,16 @@ def status(response: bytes) -> int:
 
 @asynccontextmanager
 async def open_known(
-    redis_url: str, folder: Path, mode: Literal["on", "off", "verify"] = "on", **settings: Any
+    redis_url: str,
+    folder: Path,
+    mode: Literal["on", "off", "verify"] = "on",
+    policy: str = POLICY,
+    *,
+    has_backends: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[KnownGateway]:
-    known = KnownGateway(redis_url, folder, mode, **settings)
+    """Open a gateway. Its backend is `KnownGateway.backend`, unless it `has_backends`: those of the policy."""
+    known = KnownGateway(redis_url, folder, mode, policy, has_backends=has_backends, **settings)
     known.gateway.set_time(NOW)
     try:
         yield known

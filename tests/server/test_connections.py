@@ -322,3 +322,20 @@ async def test_a_stopping_server_lets_answers_end() -> None:
     await settle()
     assert LAST_HELLO == busy.transport.sent
     assert "closed" == busy.transport.end
+
+
+async def test_a_stop_answers_a_request_that_is_on_its_way() -> None:
+    """A connection that has sent nothing yet is not closed at once: its request gets an answer, which is the last."""
+    wire = Wire(always(whole()))
+    wire.connection.shutdown()
+    assert "" == wire.transport.end
+    assert LAST_HELLO == await wire.feed(GET)
+    assert "closed" == wire.transport.end
+
+
+async def test_a_stop_does_not_wait_for_a_client_that_asks_nothing() -> None:
+    """It is closed after a moment."""
+    wire = Wire(always(whole()))
+    wire.connection.shutdown()
+    await wire.pass_time(4)
+    assert "closed" == wire.transport.end

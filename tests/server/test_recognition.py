@@ -349,7 +349,7 @@ async def test_what_is_passed_on_is_not_learnt_for_ever(known: KnownGateway) -> 
     client = known.connect()
     for _ in range(8):
         assert 200 == status(await client.ask(request("/live/a", text)))
-    assert (8, 4) == (known.backend.asked, known.count("not-learnt:not-cached"))
+    assert (8, 4) == (known.backend.asked, known.count("not-learnt:backend-answer"))
     assert 0 == known.count("recognised")
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.admissions import RedisAdmissions, _Waiting, build_question
 from gateway.adapters.redis.connection import without_flags
 from gateway.core.admission.decision import AdmissionRequest
 from gateway.core.tokens.records import encode_record
@@ -112,10 +112,8 @@ async def test_the_scripts_answer_as_in_redis(redis_server: Any) -> None:
         for number in range(12):
             admissions.now = START + 400 * number
             asked = AdmissionRequest(rule_for("GET /export"), record.digest)
-            from gateway.adapters.redis.admissions import _Waiting, build_question
-
             waiting = _Waiting(build_question(asked), "", lambda now, reply: None, 0.0)
-            keys, arguments = admissions._arguments([waiting])
+            keys, arguments = admissions._arguments([waiting], [])
             words = [one if isinstance(one, bytes) else str(one).encode() for one in (*keys, *arguments)]
             expected = answer_of(real, b"EVAL", without_flags(source), b"1", *words)
             assert expected == database.run_script(source.encode(), words[:1], words[1:])

@@ -1,8 +1,9 @@
-"""The proxies of deploy/forward-auth, running: the files as they are shipped, but for addresses and paths."""
+"""The proxies of deploy/, running: the files as they are shipped, but for addresses and paths."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.support.processes import Process, free_port, is_listening, wait_until
 from tests.support.programs import find_program
@@ -53,25 +54,35 @@ KINDS = {
 
 
 class Edge(Process):
-    """A running proxy in front of a backend, asking a gateway."""
+    """A running proxy, by the files in `shipped`; `others` are further texts of these to replace."""
 
-    def __init__(self, kind: str, folder: Path, gateway_port: int, backend_port: int) -> None:
+    def __init__(
+        self,
+        kind: str,
+        folder: Path,
+        gateway_port: int,
+        backend_port: int = 0,
+        *,
+        shipped: Path = DEPLOY,
+        others: Mapping[str, str] = MappingProxyType({}),
+        site: str = "http://:8000",
+    ) -> None:
         self.port = free_port()
         addresses = {
             "127.0.0.1:8080": f"127.0.0.1:{gateway_port}",
             "127.0.0.1:9001": f"127.0.0.1:{backend_port}",
             "127.0.0.1:8000": f"127.0.0.1:{self.port}",
-            "http://:8000": f"http://:{self.port}",
             "port_value: 8080": f"port_value: {gateway_port}",
             "port_value: 9001": f"port_value: {backend_port}",
             "port_value: 8000": f"port_value: {self.port}",
             "filename: ": f"filename: {folder}/",
             "lua-load ": f"lua-load {folder}/",
         }
+        addresses |= {site: f"{'http://' if site.startswith('http:') else 'https://localhost'}:{self.port}", **others}
         for name in KINDS[kind].files:
-            text = (DEPLOY / name).read_text(encoding="utf-8")
-            for shipped, here in addresses.items():
-                text = text.replace(shipped, here)
+            text = (shipped / name).read_text(encoding="utf-8")
+            for there, here in addresses.items():
+                text = text.replace(there, here)
             (folder / name).write_text(text)
         (folder / "main.conf").write_text(NGINX_MAIN.format(folder=folder))
         command = [

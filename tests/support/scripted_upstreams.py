@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.core.http.messages import Field, Inform, Response
 from gateway.core.policies.model import Upstream
+from gateway.core.recognition.lesson import Lesson
 
 
 class SentRequest(msgspec.Struct, frozen=True):
@@ -39,6 +40,7 @@ class ScriptedUpstreams:
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
         inform: Inform | None = None,
+        lesson: Lesson | None = None,
     ) -> Response:
         """The next answer; raises LookupError when there is none."""
         whole = None if content is None else b"".join([piece async for piece in content])

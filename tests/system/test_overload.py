@@ -78,6 +78,8 @@ def test_what_there_is_no_room_for_is_refused(serve: Serve, redis_url: str, poli
             assert "503" == asked.field("x-error-status")
             assert "1" == asked.field("retry-after")
             assert [200, 200] == [ask(gateway.port, "GET", path).status for path in ("/-/health", "/-/ready")]
+            taking = [ask(gateway.port, "POST", path, content=b"") for path in ("/-/token-exchange", "/-/leaks/github")]
+            assert [(503, "overloaded")] * 2 == [(answer.status, answer.json()["code"]) for answer in taking]
             wait_until(
                 lambda: "overloaded: 2 requests are in progress, more are refused" in gateway.text(), "the log says so"
             )

@@ -27,7 +27,7 @@ from gateway.pull.model import Export, Outcome
 from gateway.pull.pace import Clock
 from gateway.pull.pulling import Progress, Run, pull_all
 from gateway.pull.transport import Transport
-from tests.adapters.upstream.test_tls import issue, openssl
+from tests.support.certificates import issue, openssl
 from tests.support.client import ask
 from tests.support.processes import GatewayServer, Process, free_port, is_listening, wait_until
 from tests.support.programs import find_program

@@ -30,7 +30,7 @@ class ContentEncoder:
     def __init__(self) -> None:
         # One thread: large content waits for its turn, and a core is left for the requests.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
-        self._under_way: dict[tuple[bytes, bytes], asyncio.Future[bytes]] = {}
+        self._under_way: dict[tuple[bytes, int], tuple[bytes, asyncio.Future[bytes]]] = {}
 
     @property
     def offered(self) -> tuple[bytes, ...]:
@@ -40,11 +40,11 @@ class ContentEncoder:
         compress = CODINGS[coding]
         if len(content) <= INLINE_BYTES:
             return compress(content)
-        key = (coding, content)
-        future = self._under_way.get(key)
+        key = (coding, id(content))  # a hash of it would read all of it, while others wait
+        _, future = self._under_way.get(key, (content, None))
         if future is None:
             future = asyncio.get_running_loop().run_in_executor(self._thread, compress, content)
-            self._under_way[key] = future
+            self._under_way[key] = content, future  # with the content, so that no other one gets its identity
             future.add_done_callback(lambda _: self._under_way.pop(key))
         return await asyncio.shield(future)  # a client that leaves does not cancel it for others
 

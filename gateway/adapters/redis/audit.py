@@ -1,19 +1,23 @@
 """The history of changes in Redis streams: one for each bucket of tokens, one for owners, one for refused changes.
 
 An entry is in the slot of what it is about, so that one script writes both. A reader merges the streams by time.
+
+What alerts keep is here, too: they are made of the history.
 """
 
 from typing import Any
 
 from gateway.adapters.redis import keys
 from gateway.adapters.redis.connection import Client, RedisConnection
-from gateway.adapters.redis.scripts import RedisWrites
+from gateway.adapters.redis.scripts import RedisWrites, read_script
 from gateway.core.tokens.audit import AuditEntry, AuditQuery, decode_entry, encode_entry, id_or_nothing
 
 AT_ONCE = 200
 """Entries of each stream that are read in one call."""
 AT_FIRST = 8
 """Entries of each stream in the first call if there are many streams: they include the newest, unless few match."""
+ALERT_SECONDS = 86400
+"""Seconds for which an alert is not sent again."""
 _Place = tuple[int, int, str]
 """Milliseconds and count of a stream's id, and the stream: no two entries have the same."""
 
@@ -80,6 +84,40 @@ class RedisAudit:
                 return await pipeline.execute()
 
         return dict(zip(pending, await self._connection.run(read), strict=True))
+
+
+class RedisAlertMarks:
+    """The implementation of management.alerting.AlertMarks."""
+
+    def __init__(self, connection: RedisConnection) -> None:
+        self._connection = connection
+        self._writes = RedisWrites(connection)
+        self._compare_and_set = read_script("compare_and_set.lua")
+
+    async def claim_alert(self, identity: str) -> bool:
+        """Return whether nobody else sends the alert."""
+        (taken,) = await self._writes.run(("SET", keys.alert(identity), "1", "NX", "EX", ALERT_SECONDS))
+        return taken is not None
+
+    async def take_window(self, now: int, least: int) -> tuple[int, int] | None:
+        """Return the seconds of the history that this process reads. The first look of all only sets the beginning."""
+        name = keys.alert_window()
+        raw: Any = await self._connection.run(lambda client: client.get(name))
+        if raw is None:
+            await self._writes.run(("SET", name, now, "NX"))
+            return None
+        since = int(raw)
+        if now - since < least:
+            return None
+        kept = 10 * 365 * 86400 * 1000
+        is_ours = await self._connection.run_script(self._compare_and_set, [name], [raw, str(now), kept])
+        return (since, now) if is_ours else None
+
+    async def mark_leaked(self, identity: str) -> None:
+        await self._writes.run(("SADD", keys.leaked(), identity))
+
+    async def is_leaked(self, identity: str) -> bool:
+        return bool(await self._connection.run(lambda client: client.sismember(keys.leaked(), identity)))
 
 
 def _streams(query: AuditQuery) -> list[str]:

@@ -367,6 +367,30 @@ def all_events() -> str:
     return f"{VERSION}:usage:events"
 
 
+def alert(identity: str) -> str:
+    """Return the key of an alert that a process sends.
+
+    string: an alert that a process sends, so that no other one does, for a day.
+    """
+    return f"{VERSION}:alert:{identity}"
+
+
+def alert_window() -> str:
+    """Return the key of how far the history was read for alerts.
+
+    string: the Unix second up to which the history was read for alerts.
+    """
+    return f"{VERSION}:alerts:window"
+
+
+def leaked() -> str:
+    """Return the key of the tokens that were reported as leaked.
+
+    set: the ids of tokens that were reported as leaked. They are kept for ever, like revocations.
+    """
+    return f"{VERSION}:leaked"
+
+
 def marker() -> str:
     """Return the key that exists once a first token was made.
 

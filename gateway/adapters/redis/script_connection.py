@@ -98,8 +98,10 @@ class DirectConnection(asyncio.Protocol):
         except hiredis.ProtocolError as error:
             self._end(ConnectionError(str(error)))
             return
-        if answer is not False:  # False: it is incomplete; no script returns that
-            self._answer(answer)
+        answered = self._answered
+        if answer is not False and answered is not None:  # False: it is incomplete; no script returns that
+            self._answered = None
+            answered(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stream.connection_lost(exc)
@@ -121,13 +123,9 @@ class DirectConnection(asyncio.Protocol):
     def _end(self, error: Exception) -> None:
         self.is_open = False
         self._transport.abort()
-        if self._answered is not None:
-            self._answer(error)
-
-    def _answer(self, answer: Any) -> None:
         answered, self._answered = self._answered, None
         if answered is not None:
-            answered(answer)
+            answered(error)
 
 
 class ScriptRunner:
@@ -155,7 +153,8 @@ class ScriptRunner:
         self, direct: DirectConnection, keys: list[str], arguments: list[Any], answered: Answered, answer: Any
     ) -> None:
         if not isinstance(answer, Exception):
-            self._connection.record_success(self._script)
+            if self._connection.refusals:
+                self._connection.record_success(self._script)
             answered(answer)
         elif isinstance(answer, TimeoutError):
             answered(self._connection.open_circuit(answer))

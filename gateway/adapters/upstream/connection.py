@@ -10,9 +10,11 @@ from contextlib import suppress
 from typing import Protocol, Self, cast
 
 from gateway.adapters.ports import Clock, Timer
+from gateway.adapters.streams import PIECE_BYTES
 from gateway.adapters.upstream.wire import NO_LIMITS, Framing, OutgoingRequest, ResponseReader
 from gateway.core.errors import UpstreamBroken, UpstreamDropped, UpstreamTimeout
-from gateway.core.http.messages import Inform, Response, ResponseHead
+from gateway.core.http.messages import Inform, Response, ResponseHead, field_value
+from gateway.core.recognition.lesson import Lesson, TakeAnswer
 from gateway.core.upstream.causes import Cause
 
 
@@ -71,6 +73,9 @@ class ResponseContent:
                 self._loop.call_soon_threadsafe(self._connection.close)
 
 
+BRIEF_SECONDS = 0.005
+"""How long the rest of a short answer is waited for that is taken or learnt as a whole: many backends write head and
+content one after the other."""
 HIGH_WATER_BYTES = 64 * 1024
 """Content held for a slow client before the backend is paused: what a socket buffer holds."""
 
@@ -92,6 +97,16 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._reader = ResponseReader()
         self._inform: Inform | None = None
+        self._take: TakeAnswer | None = None
+        """Is given an answer instead of the reader: see `begin`."""
+        self._early = b""
+        """What has come of the answer, and was not read yet because more of it is to be taken."""
+        self._was_early = False
+        """Whether it was waited for already, and not taken."""
+        self._late: Timer | None = None
+        self._is_resumed = False
+        self._pieces: list[bytes] | None = None
+        """What has come of the answer, if that is to be learnt."""
         self._is_busy = False
         """True from `send` until `ended` is called."""
         self._error: Exception | None = None
@@ -110,9 +125,18 @@ class UpstreamConnection(asyncio.Protocol):
 
     async def send(self, request: OutgoingRequest) -> Response:
         """Send a request and return its response. Raise UpstreamTimeout, UpstreamBroken or what its content raises."""
-        reader = self._reader
-        reader.expect(request.method, request.expected)
-        self._inform = request.inform
+        self.begin(request)
+        return await self.resume(request)
+
+    def begin(self, request: OutgoingRequest, take: TakeAnswer | None = None) -> None:
+        """Send the head of a request, which `resume` goes on with.
+
+        Until then, and if it has no content, `take` may be given what comes: see ports.Passages.
+        """
+        self._reader.expect(request.method, request.expected)
+        self._take = take
+        self._is_resumed = self._was_early = False
+        self._pieces = [] if take is not None or request.lesson is not None else None
         self._is_busy = True
         self._unsent_bytes = 0
         self._progressed_at = self._clock.time()
@@ -126,12 +150,24 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.is_reusable:  # lost just before
             self._error = UpstreamDropped("the connection to the backend ended as the request left")
         self._transport.write(request.head)
+
+    async def resume(self, request: OutgoingRequest) -> Response:
+        """Return the response to a request that was begun; see `send`."""
+        reader = self._reader
+        self._take = None
+        self._inform = request.inform
+        self._is_resumed = True
+        if reader.interim:
+            self._pass_on_interim()
         if request.content is not None and request.framing is not Framing.TUNNEL:
             self._upload = self._loop.create_task(self._pass_on(request.content, request.framing))
         try:
             while reader.head is None and self._error is None:
                 await self._next_arrival()
-            self._raise_error()
+            if reader.head is None or not self._was_early:
+                self._raise_error()
+            if request.lesson is not None:
+                await self._learn(request, request.lesson)
         except BaseException:
             await self.abandon()
             raise
@@ -158,6 +194,35 @@ class UpstreamConnection(asyncio.Protocol):
             return await self._take_rest(), True
         return reader.take(), False
 
+    def complete(self) -> None:
+        """Take in that the whole response was taken without being read: the connection is free for the next request."""
+        self._reader.is_complete = True
+        self._end()
+
+    def leave(self) -> None:
+        """Let what has come, and what comes, wait for `resume`."""
+        self._take = None
+        self._end_early()
+
+    async def _learn(self, request: OutgoingRequest, lesson: Lesson) -> None:
+        """Tell a lesson what was exchanged, if the answer is short and comes at once."""
+        reader = self._reader
+        length = field_value(reader.head.fields, b"content-length") if reader.head is not None else None
+        if not (reader.is_complete or self._was_early) and length is not None and int(length) <= PIECE_BYTES:
+            await self._wait_briefly()
+        pieces, self._pieces = self._pieces or (), None
+        is_whole = reader.is_complete and reader.may_be_followed and self.is_reusable
+        lesson.sent, lesson.received = request.head, b"".join(pieces) if is_whole else b""
+
+    async def _wait_briefly(self) -> None:
+        reader, ends_at = self._reader, self._clock.time() + BRIEF_SECONDS
+        timer = self._clock.call_at(ends_at, self._announce)
+        try:
+            while not (reader.is_complete or self._error or self._is_paused or self._clock.time() >= ends_at):
+                await self._next_arrival()
+        finally:
+            timer.cancel()
+
     async def abandon(self) -> None:
         """Close the connection and wait for the end of the request's content."""
         self.close()
@@ -168,6 +233,11 @@ class UpstreamConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close at once. There is nothing to flush: an idle connection has sent all, and any other is abandoned."""
         self.is_reusable = False
+        self._take = None
+        self._early = b""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
         if self._upload is not None:
             self._upload.cancel()
         self._transport.abort()
@@ -180,10 +250,16 @@ class UpstreamConnection(asyncio.Protocol):
         self.is_reusable = True
 
     def data_received(self, data: bytes) -> None:
+        take = self._take
+        if take is not None:
+            self._offer(take, data)
+            return
         reader = self._reader
         if reader.is_complete or self._error is not None:
             self.close()  # unrequested bytes, which could not be distinguished from the next response
             return
+        if self._pieces is not None:
+            self._pieces.append(data)
         try:
             reader.feed(data)
         except UpstreamBroken as error:
@@ -199,11 +275,44 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.pause_reading()
         self._announce()
 
+    def _offer(self, take: TakeAnswer, data: bytes) -> None:
+        """Give what has come to whoever takes whole answers, and read it if it is not taken."""
+        early, self._early, self._take = self._early, b"", None
+        late, data = self._late, early + data
+        is_taken = take(data)
+        if is_taken is None:
+            self._take, self._early = take, data
+            self._late = late or self._clock.call_at(self._clock.time() + BRIEF_SECONDS, self._refuse_early)
+            return
+        if late is not None:
+            late.cancel()
+            self._late = None
+        if not is_taken:
+            self._was_early = bool(early)
+            self.data_received(data)
+
+    def _refuse_early(self) -> None:
+        """Take in that the rest of an answer has not come, or does not come in time."""
+        if self._take is not None and self._early:
+            self._take(b"")  # which calls `leave`
+
+    def _end_early(self) -> None:
+        """Read what has come, and was to be taken."""
+        early, self._early = self._early, b""
+        late, self._late = self._late, None
+        if late is not None:
+            late.cancel()
+        if early:
+            self._was_early = True
+            self.data_received(early)
+
     def eof_received(self) -> None:
+        self._refuse_early()
         self._reader.feed_end()
         self._fail(self._broken("the backend closed the connection before its answer was complete"))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._refuse_early()
         self._fail(self._broken(f"the connection to the backend broke: {exc or 'no end was announced'}"))
         if self._timer is not None:
             self._timer.cancel()
@@ -236,6 +345,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(error)
 
     def _pass_on_interim(self) -> None:
+        if not self._is_resumed:
+            return
         interim, self._reader.interim = self._reader.interim, []
         if self._inform is not None:
             for head in interim:
@@ -264,7 +375,10 @@ class UpstreamConnection(asyncio.Protocol):
         await self._arrival
 
     def _announce(self) -> None:
-        if self._arrival is not None and not self._arrival.done():
+        take, self._take = self._take, None
+        if take is not None:
+            take(b"")
+        elif self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
     def _fail(self, error: Exception) -> None:
@@ -285,6 +399,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _check_progress(self) -> None:
         """Abandon a backend that neither sends nor takes anything; a slow client is not the backend's fault."""
         self._timer = None
+        self._refuse_early()
         reader, limits = self._reader, self._limits
         if reader.is_complete or reader.is_tunnel:
             return

@@ -39,6 +39,9 @@ from gateway.adapters.upstream.wire import (
 from gateway.core.errors import UpstreamBusy, UpstreamDropped, UpstreamError, UpstreamUnreachable
 from gateway.core.http.messages import Field, Inform, Response, ResponseHead
 from gateway.core.policies.model import CLIENT_HOST, TARGET_HOST, UNIX, FieldEdits, HealthCheck, Upstream
+from gateway.core.recognition.form import Values
+from gateway.core.recognition.lesson import BegunRequest, Lesson, TakeAnswer
+from gateway.core.recognition.passage import Passage
 from gateway.core.upstream import balancing
 from gateway.core.upstream.causes import Cause
 from gateway.core.upstream.forwarding import edit_fields, rewrite_target
@@ -75,6 +78,8 @@ class Target:
             ((b"host", url.netloc.encode("ascii")),) if address.host == TARGET_HOST else ()
         )
         self._prefix = url.path
+        self.kind = b"%b %b" % (self._prefix.encode(), self._host_field[0][1] if self._host_field else b"")
+        """What heads of requests depend on: targets of one kind get the same one."""
 
     @property
     def outstanding(self) -> int:
@@ -94,14 +99,21 @@ class Target:
         framing: Framing,
         limits: Limits,
         inform: Inform | None,
+        lesson: Lesson | None = None,
+        begun: UpstreamConnection | None = None,
     ) -> Response:
-        """Send a request and return the answer as it arrives. Raise one of the UpstreamErrors."""
+        """Send a request and return the answer as it arrives. Raise one of the UpstreamErrors.
+
+        `begun` is the connection on which it was sent already.
+        """
         head = build_head(method, self._prefix + target, (*self._host_field, *fields), framing)
-        request = OutgoingRequest(method, head, content, framing, limits, expect(fields, framing), inform)
-        kept = self._take_idle() or await self._find_room()
-        if kept is not None and kept.is_reusable:
+        request = OutgoingRequest(method, head, content, framing, limits, expect(fields, framing), inform, lesson)
+        if lesson is not None:
+            lesson.target_kind = self.kind
+        kept = begun or self.take_idle() or await self._find_room()
+        if kept is not None and (begun is not None or kept.is_reusable):
             try:
-                return await kept.send(request)
+                return await (kept.send(request) if begun is None else kept.resume(request))
             except UpstreamDropped as error:
                 if not balancing.may_repeat(error, method, has_content=content is not None):
                     raise
@@ -162,7 +174,7 @@ class Target:
         while self._idle:
             self._idle.pop().close()
 
-    def _take_idle(self) -> UpstreamConnection | None:
+    def take_idle(self) -> UpstreamConnection | None:
         """Return the newest idle connection that the backend probably still holds open, or None."""
         oldest = self._clock.time() - IDLE_SECONDS
         while self._idle:
@@ -314,15 +326,20 @@ class HttpUpstreams:
         fields: Sequence[Field],
         content: AsyncIterator[bytes] | None,
         inform: Inform | None = None,
+        lesson: Lesson | None = None,
     ) -> Response:
         """Send a request and return the answer as it arrives. Content that is a stream is a `ResponseContent`.
 
         Host is among `fields` unless the target's own is used. `content` must be as long as a Content-Length among
         `fields` says, or raise. Its exceptions are raised here, or where the response's content is read. It is not
         closed here. With Upgrade among `fields`, it is what the client sends after the answer 101, whose content is
-        what the backend sends then.
+        what the backend sends then. See ports.Upstreams for `lesson`.
         """
-        group, limits = self._ways.get(address) or self._find_way(address)
+        begun = lesson.begun if lesson is not None else None
+        way = begun.way if isinstance(begun, Begun) else self._ways.get(address) or self._find_way(address)
+        group, limits = way
+        if lesson is not None:
+            lesson.route = way
         if address.request_edits is not None:
             fields = edit_fields(fields, address.request_edits)
         if address.rewrite is not None:
@@ -332,11 +349,16 @@ class HttpUpstreams:
             content = await begin(content)
         edits = address.response_edits
         if edits is None:
-            return await group.send(method, target, fields, content, framing, limits, inform)
+            return await group.send(method, target, fields, content, framing, limits, inform, lesson)
         if inform is not None:
             inform = _editing(inform, edits)
-        response = await group.send(method, target, fields, content, framing, limits, inform)
+        response = await group.send(method, target, fields, content, framing, limits, inform, lesson)
         return Response(_edit(response.head, edits), response.content)
+
+    def begin(self, passage: Passage, values: Values, take: TakeAnswer) -> BegunRequest | None:
+        """Send a request at once, or return None: see ports.Passages."""
+        way: Way = passage.route
+        return way.group.begin(way, passage, values, take)
 
     def keep(self, upstreams: Iterable[Upstream]) -> None:
         """Prepare for these backends, and begin their health checks.
@@ -398,18 +420,25 @@ class Group:
         framing: Framing,
         limits: Limits,
         inform: Inform | None,
+        lesson: Lesson | None = None,
     ) -> Response:
         """Return the answer of one of them. Raise the UpstreamError of the last that was tried."""
         left = self._targets
         if not left:
             raise UpstreamUnreachable("the policy has no backend")
-        if self._breaker is not balancing.CLOSED:
+        begun = lesson.begun if lesson is not None and isinstance(lesson.begun, Begun) else None
+        kept = begun.take_up() if begun is not None else None
+        if self._breaker is not balancing.CLOSED and kept is None:
             self._try_again()
         while True:
-            chosen = left[0] if len(left) == 1 else self._choose(left)
+            if begun is not None and kept is not None:
+                chosen = begun.target
+            else:
+                chosen = left[0] if len(left) == 1 else self._choose(left)
             try:
-                response = await chosen.send(method, target, fields, content, framing, limits, inform)
+                response = await chosen.send(method, target, fields, content, framing, limits, inform, lesson, kept)
             except UpstreamError as error:
+                kept = None
                 chosen.note_failure(error)
                 self._note_attempt(error)
                 left = [other for other in left if other is not chosen]
@@ -418,10 +447,28 @@ class Group:
                 if not left or tried > self._retries or not may_repeat:
                     raise
             else:
-                if chosen.health is not balancing.WELL or chosen.failures.cause is not None:
-                    chosen.note_answer()
-                    self._note_attempt(None)
+                self.note_answer(chosen)
                 return response
+
+    def begin(self, way: "Way", passage: Passage, values: Values, take: TakeAnswer) -> "Begun | None":
+        """Send a request without content if an idle connection carries it to the target that `send` would choose."""
+        if self._breaker is not balancing.CLOSED or not self._targets:
+            return None
+        turn = self._turn
+        chosen = self._targets[0] if len(self._targets) == 1 else self._choose(self._targets)
+        form = passage.requests.get(chosen.kind)
+        connection = chosen.take_idle() if form is not None else None
+        if form is None or connection is None:
+            self._turn = turn  # `send` chooses again
+            return None
+        connection.begin(OutgoingRequest("GET", form.fill(values), None, Framing.LENGTH, way.limits), take)
+        return Begun(way, chosen, connection)
+
+    def note_answer(self, target: Target) -> None:
+        """Take in that a target has answered."""
+        if target.health is not balancing.WELL or target.failures.cause is not None:
+            target.note_answer()
+            self._note_attempt(None)
 
     def _try_again(self) -> None:
         """Let one request after the other try a lone target that has refused, and refuse the rest.
@@ -448,6 +495,39 @@ class Way(NamedTuple):
 
     group: Group
     limits: Limits
+
+
+class Begun:
+    """A request that was sent without the rest of the gateway: see recognition.lesson.BegunRequest."""
+
+    def __init__(self, way: Way, target: Target, connection: UpstreamConnection) -> None:
+        self.way = way
+        self.target = target
+        self._connection: UpstreamConnection | None = connection
+        """None if it is no longer the matter of this: it may carry another request by now."""
+
+    def complete(self) -> None:
+        """Take in that the whole answer has come."""
+        connection = self.take_up()
+        if connection is not None:
+            connection.complete()
+            self.way.group.note_answer(self.target)
+
+    def leave(self) -> None:
+        """Give nobody the answer, until it is taken up."""
+        if self._connection is not None:
+            self._connection.leave()
+
+    def close(self) -> None:
+        """Close the connection, unless it was taken up."""
+        connection = self.take_up()
+        if connection is not None:
+            connection.close()
+
+    def take_up(self) -> UpstreamConnection | None:
+        """Return the connection the first time: whoever gets it goes on with the request."""
+        connection, self._connection = self._connection, None
+        return connection
 
 
 def _edit(head: ResponseHead, edits: FieldEdits) -> ResponseHead:

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from enum import Enum, auto
 from math import inf
+from typing import Any
 
 import httptools
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from gateway.core.errors import UpstreamBroken
 from gateway.core.http.messages import Field, Inform, ResponseHead, field_value, field_values, without_fields
 from gateway.core.policies.model import Upstream
+from gateway.core.recognition.lesson import Lesson
 from gateway.core.upstream.causes import Cause
 
 _LENGTH = frozenset({b"content-length"})
@@ -75,6 +77,8 @@ class OutgoingRequest(msgspec.Struct, frozen=True, gc=False):
     expected: Expected = ANY
     inform: Inform | None = None
     """Is called with interim responses."""
+    lesson: Lesson | None = None
+    """Takes the bytes that are exchanged."""
 
 
 def limits_of(upstream: Upstream) -> Limits:
@@ -166,10 +170,11 @@ class ResponseReader:
         """Whether the complete response leaves the connection fit for another one."""
         self.is_tunnel = False
         """Whether the backend has changed the protocol: all that comes now is content, until the connection ends."""
+        self._parser: Any = None
 
     def expect(self, method: str, expected: Expected = ANY) -> None:
         """Prepare for the response to a request, which may allow more than others."""
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = None
         self._method = method
         self._fields: list[Field] = []
         self._pieces: list[bytes] = []
@@ -188,6 +193,8 @@ class ResponseReader:
             return
         self.has_begun = True
         self._bytes_without_content += len(data)
+        if self._parser is None:  # made here: an answer that is known is not read
+            self._parser = httptools.HttpResponseParser(self)
         try:
             if self._method == "HEAD":
                 self._feed_lines(data)

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import click
 
-from gateway.adapters.backup import RedisBackup, check_lines
+from gateway.adapters.moving.backup import RedisBackup, check_lines
 from gateway.adapters.redis.audit import RedisAudit
 from gateway.cli.common import redis_option
 from gateway.cli.connecting import awaited, open_connection

@@ -25,6 +25,9 @@ TRIED_WITH = ("0.40", "0.43", "0.46", "0.50", "0.51", "0.53", "0.54")
 0.40 logs a traceback, and nothing worse, if it is stopped during its start.
 """
 
+CONNECTION, ARRIVAL = "gateway.server.connection:Connection", "gateway.server.arrival:Arrival"
+"""The protocol class of a connection: of one that begins with HTTP, and of one that has TLS or a header before it."""
+
 BACKLOG = 2048
 """Connections that wait while all workers are busy: the kernel's default limit, and half as much again."""
 
@@ -127,14 +130,16 @@ def run_admin(listener: socket.socket, mouth: socket.socket) -> None:
 
 def build_config(settings: Settings, client: Any = None) -> uvicorn.Config:
     """Build uvicorn's configuration for the application of gateway/app.py, which gets the `client` of a store."""
-    return _build_config(partial(load("gateway.app:create_app"), settings, client), settings)
+    arrives = bool(settings.tls_cert or settings.proxy_protocol_from)
+    create = partial(load("gateway.app:create_app"), settings, client)
+    return _build_config(create, settings, ARRIVAL if arrives else CONNECTION)
 
 
-def _build_config(create: Callable[[], Any], settings: Settings) -> uvicorn.Config:
+def _build_config(create: Callable[[], Any], settings: Settings, protocol: str) -> uvicorn.Config:
     return uvicorn.Config(
         create,
         factory=True,
-        http="gateway.server.connection:Connection",
+        http=protocol,
         ws="none",
         loop="uvloop",
         lifespan="on",
@@ -150,4 +155,6 @@ def _build_config(create: Callable[[], Any], settings: Settings) -> uvicorn.Conf
 
 def build_admin_config(settings: Settings, client: Any = None) -> uvicorn.Config:
     """Build uvicorn's configuration for the admin listener: the same server, so the same limits."""
-    return _build_config(partial(load("gateway.admin_app:create_admin_listener"), settings, client), settings)
+    return _build_config(
+        partial(load("gateway.admin_app:create_admin_listener"), settings, client), settings, CONNECTION
+    )

@@ -179,6 +179,9 @@ class Workers:
         self._on_ready = on_ready
         self._is_ready = False
         self._must_reload = False
+        self._must_renew = False
+        self._outdated: list[Worker] = []
+        """Workers that are replaced, one after the other, by others with the program as it is on disk."""
         self._pause_ticks = 0
         self._leaving: dict[Worker, float] = {}
         """Workers that were asked to stop, and the ticks that they still have."""
@@ -188,6 +191,10 @@ class Workers:
     def reload_all(self) -> None:
         """Make all workers reload with the next tick, including those that are stopping; for a signal handler."""
         self._must_reload = True
+
+    def renew_all(self) -> None:
+        """Replace all workers, beginning with the next tick; for a signal handler."""
+        self._must_renew = True
 
     def change_count(self, by: int) -> None:
         """Change the number of workers, which is at least one."""
@@ -210,6 +217,10 @@ class Workers:
             self._must_reload = False
             for worker in (*self._running, *self._leaving):
                 worker.reload()
+        if self._must_renew:
+            self._must_renew = False
+            self._outdated = [*self._running]
+            logger.warning("replacing %d workers by the program that is installed now", len(self._outdated))
         if self._is_ready:
             self._fill()
 
@@ -232,12 +243,16 @@ class Workers:
 
     def _fill(self) -> None:
         up = sum(worker.is_up for worker in self._running)
+        was_outdated = bool(self._outdated)
+        self._outdated = [worker for worker in self._outdated if worker in self._running]
         if up > self._wanted:
-            self._retire(self._running[0])
+            self._retire(self._running[0])  # the oldest, and so an outdated one if there is any
         elif self._pause_ticks > 0:
             self._pause_ticks -= 1
-        elif len(self._running) < self._wanted:
+        elif len(self._running) < self._wanted + bool(self._outdated):
             self._running.append(self._start())
+        elif was_outdated and not self._outdated:
+            logger.warning("all workers were replaced")
 
     def _retire(self, worker: Worker) -> None:
         self._running.remove(worker)
@@ -255,7 +270,8 @@ class Workers:
 def keep_workers(listener: socket.socket, count: int, stop_seconds: float, on_ready: Callable[[], None]) -> None:
     """Serve the listener with a number of workers until SIGTERM or SIGINT. Raise StartFailed if none comes up.
 
-    SIGHUP is passed on to them, SIGTTIN and SIGTTOU start one more and stop one, as with other servers.
+    SIGHUP is passed on to them, SIGTTIN and SIGTTOU start one more and stop one, as with other servers. SIGUSR2
+    replaces them one after the other; a new process imports the program as it is on disk then.
     """
     stops: list[int] = []
     workers = Workers(lambda: Child(WORKER, listener, "gateway-worker", stop_seconds), count, stop_seconds, on_ready)
@@ -264,6 +280,7 @@ def keep_workers(listener: socket.socket, count: int, stop_seconds: float, on_re
         signal.SIGINT: lambda: stops.append(1),
         signal.SIGTTIN: lambda: workers.change_count(1),
         signal.SIGTTOU: lambda: workers.change_count(-1),
+        signal.SIGUSR2: workers.renew_all,
     }
     for number in acts:
         signal.signal(number, lambda received, _: acts[received]())
@@ -329,12 +346,26 @@ def _run(place: str, listener: socket.socket, mouth: socket.socket, stop_seconds
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent, stop_seconds), daemon=True).start()
     HANGUPS.take()
+    signal.signal(
+        signal.SIGUSR2, signal.SIG_IGN
+    )  # it is for the main process, and a service manager may send it to all
     for number in (signal.SIGTERM, signal.SIGINT):
         # Not SystemExit: it is lost if the signal comes inside of an import or a callback that swallows exceptions.
         # While the server runs uvicorn takes the signals, and raises them again when all is closed.
         signal.signal(number, lambda *_: os._exit(0))
     with begin_process():
         load(place)(listener, mouth)
+
+
+def refuse_to_renew() -> None:
+    """Say at each SIGUSR2 that one process cannot replace itself without a pause; by default it would end."""
+
+    def say(*_: object) -> None:
+        logging.getLogger(START).warning(
+            "SIGUSR2: a gateway with one worker cannot replace it; restart it, or start it with --workers 2 or more"
+        )
+
+    signal.signal(signal.SIGUSR2, say)
 
 
 def exit_when_told() -> None:

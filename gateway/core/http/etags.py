@@ -323,12 +323,27 @@ def build_weak_tag(content: bytes, content_type: bytes | None = None, rule: TagR
     Any content has a tag; content that does not match its type is taken by its bytes.
     """
     form, canonical = _canonical(content, parse_media_type(content_type), rule)
-    digest = hashlib.blake2b(
-        content if canonical is None else canonical,
-        digest_size=TAG_BYTES,
-        person=b"" if canonical is None else form,  # so a canonical form differs from content with its bytes
-    ).digest()
-    return b'W/"' + base64.urlsafe_b64encode(digest).rstrip(b"=") + b'"'
+    tag = WeakTag() if canonical is None else WeakTag(form)
+    tag.update(content if canonical is None else canonical)
+    return tag.build()
+
+
+class WeakTag:
+    """The weak entity tag of content that comes in pieces, by its bytes.
+
+    A canonical form names itself in `form`, so that its tag differs from that of content with the same bytes.
+    """
+
+    def __init__(self, form: bytes = b"") -> None:
+        self._digest = hashlib.blake2b(digest_size=TAG_BYTES, person=form)
+
+    def update(self, piece: bytes) -> None:
+        """Add the next piece."""
+        self._digest.update(piece)
+
+    def build(self) -> bytes:
+        """Build the tag of all pieces."""
+        return b'W/"' + base64.urlsafe_b64encode(self._digest.digest()).rstrip(b"=") + b'"'
 
 
 def choose_tag(

@@ -7,11 +7,12 @@ encoded semicolon is a character like others. Nothing is decoded twice (RFC 3986
 """
 
 import functools
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
 MAXIMUM_TARGET_BYTES = 8 * 1024
 """The most bytes of path and query. RFC 9110 4.1 asks for at least 8,000; what is cached by target stays small."""
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEX = frozenset("0123456789abcdefABCDEF")
 _FORBIDDEN = frozenset("/\\") | {chr(code) for code in [*range(0x20), 0x7F]}
 _RAW = frozenset(chr(code) for code in range(0x21, 0x7F)) - {"?", "#", ";"}
@@ -47,3 +48,12 @@ def _parse_segment(segment: str) -> str | None:
 
 def _is_encoded_byte(text: str) -> bool:
     return len(text) >= 2 and _HEX.issuperset(text[:2])
+
+
+def is_protected(url: str) -> bool:
+    """Return whether what is sent to a URL goes by TLS, or stays on this machine."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))

@@ -7,6 +7,7 @@ request has the same ids wherever they are computed.
 import functools
 import hashlib
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias
 
@@ -20,6 +21,7 @@ NewTrace: TypeAlias = Literal["sampled", "unsampled", "none"]
 PARENT_FIELD = b"traceparent"
 STATE_FIELD = b"tracestate"
 
+_TIME = struct.Struct("d")
 _SAMPLED = 0x01
 _KNOWN_FLAGS = 0x03
 """Sampled, and random (Level 2); all others have to be zero."""
@@ -98,5 +100,5 @@ def _members(value: bytes) -> Iterator[bytes]:
 @functools.lru_cache(maxsize=256)
 def draw_ids(request_id: str, received_at: float) -> tuple[str, str]:
     """Return the trace id and the span id of a request: always the same ones for the same id and instant."""
-    drawn = hashlib.blake2b(f"{request_id} {received_at!r}".encode(), digest_size=24).hexdigest()
+    drawn = hashlib.blake2b(request_id.encode() + _TIME.pack(received_at), digest_size=24).hexdigest()
     return drawn[:32], drawn[32:]

@@ -223,6 +223,7 @@ def summarize(usages: Sequence[PolicyUsage]) -> Summary:
 
 _ACTIONS: Mapping[Action, tuple[str, str]] = {
     Action.CREATE: ("created", "create it"),
+    Action.EXCHANGE: ("got by an ID token", "get it by an ID token"),
     Action.IMPORT: ("imported", "import it"),
     Action.UPDATE: ("changed", "change it"),
     Action.OVERRIDE: ("changed a limit of", "change a limit of it"),
@@ -258,7 +259,7 @@ def describe_changes(entry: AuditEntry) -> Iterator[tuple[str, str, str]]:
     for field, (before, after) in entry.changes.items():
         if field in ("is_active", "disabled_by", "successor", "predecessor", "parent"):
             continue
-        is_new = entry.action in (Action.CREATE, Action.IMPORT)
+        is_new = entry.action in (Action.CREATE, Action.EXCHANGE, Action.IMPORT)
         if is_new and field in _QUIET:
             continue
         words = field.replace("_", " ").replace("expires at", "expires")

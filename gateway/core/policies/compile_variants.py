@@ -11,7 +11,7 @@ from gateway.core.policies.schema import OptionTable, VariantsTable
 from gateway.core.variants.design_tokens import DesignTokensDocument
 from gateway.core.variants.documents import field_names, make_reader
 from gateway.core.variants.formats import FORMATS, OFFERED
-from gateway.core.variants.model import SETTINGS, SPELLINGS, DocumentForm, DocumentKind, Setting
+from gateway.core.variants.model import SETTINGS, SPELLINGS, CodeNames, DocumentForm, DocumentKind, Setting
 from gateway.core.variants.options import CHOICES, LISTS, OPEN, Option, VariantRule
 from gateway.core.variants.token_values import TYPES
 from gateway.core.variants.translations import TranslationsDocument
@@ -49,7 +49,7 @@ def compile_variants(
         for option in options
         if option.sets in OPEN and option.values is None
     )
-    form = DocumentForm(table.document, names, types, asked)
+    form = DocumentForm(table.document, names, types, asked, _compile_code(table, f"{path}.code", mistakes))
     return VariantRule(form, options, table.source, table.filename, parameters)
 
 
@@ -93,6 +93,14 @@ def _compile_types(table: VariantsTable, path: str, mistakes: list[Mistake]) -> 
         if ours not in TYPES:
             mistakes.append(Mistake(path_to(path, theirs), unknown_name("type", ours, TYPES)))
     return tuple(table.types.items())
+
+
+def _compile_code(table: VariantsTable, path: str, mistakes: list[Mistake]) -> CodeNames:
+    if table.code is None:
+        return CodeNames()
+    if table.document != "design-tokens":
+        mistakes.append(Mistake(path, f"no format of {table.document} is source code"))
+    return CodeNames(table.code.constants, table.code.type, table.code.package)
 
 
 def _compile_options(

@@ -217,6 +217,7 @@ def _compile_policy(
         version=version_of(document),
         has_own_plans=_find_own_plans(context),
         explains_refusals=document.explain_refusals,
+        revokes_leaked=document.on_leak == "revoke",
         management=compile_mapping(context),
         trusts=compile_trusts(context, names),
         credential_fields=credential_fields,

@@ -285,6 +285,8 @@ class Policy(msgspec.Struct, frozen=True):
     """Whether a token's own plan overrides its owner's."""
     explains_refusals: bool = False
     """Whether the bearer of a token that no longer works learns why."""
+    revokes_leaked: bool = True
+    """Whether a token is revoked if it is reported as leaked."""
     management: TokenApiMapping = DEFAULT_MAPPING
     """The mapping of rules that manage tokens."""
     trusts: tuple[Trust, ...] = ()

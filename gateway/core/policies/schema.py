@@ -34,7 +34,7 @@ from gateway.core.policies.grammar import (
 from gateway.core.policies.model import Operation
 from gateway.core.quotas.algorithms import AlgorithmName
 from gateway.core.quotas.model import MAXIMUM_NUMBER, Partition
-from gateway.core.variants.model import DocumentKind, Setting
+from gateway.core.variants.model import DocumentKind, NameStyle, Setting
 
 MemberName = Annotated[
     str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}" + END, description="Up to 64 letters, digits and underscores")
@@ -60,6 +60,8 @@ class ManagementTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The code of a refusal to its answer; absent: as in `[errors]`, by its status."""
 
 
+MAXIMUM_TEST_REQUESTS = 10_000
+"""How often a test may make its request: each load of the file makes all of them."""
 MAXIMUM_CONCURRENT = 10_000
 """Each request in flight is an entry in Redis, of a tenth of a kilobyte."""
 
@@ -264,6 +266,17 @@ class OptionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """For pages and clients that show the options."""
 
 
+class CodeTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The names in design tokens that are source code, in the formats `swift` and `kotlin`."""
+
+    constants: NameStyle = "camel"
+    """The constants: `colorTextLink`, `ColorTextLink` or `color_text_link`."""
+    type: Annotated[str, Meta(pattern=r"^(?!(?:Any|Protocol|Self|Type)$)[A-Z][A-Za-z0-9_]{0,63}" + END)] = "Tokens"
+    """The enumeration of Swift and the object of Kotlin that the constants are in."""
+    package: Annotated[str, Meta(pattern=r"^[a-z][A-Za-z0-9_]*(\.[a-z][A-Za-z0-9_]*)*" + END)] = "tokens"
+    """The package of Kotlin."""
+
+
 class VariantsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The backend gives one canonical JSON document, and the gateway makes every requested variant of it."""
 
@@ -277,6 +290,8 @@ class VariantsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Our name of a field of the document, or of its entries, to the backend's: `entries = "data.nodes"`."""
     types: dict[str, str] = {}
     """The backend's name of a type of design tokens to the Community Group's: `spacing = "dimension"`."""
+    code: CodeTable | None = None
+    """The names in source code that is made of design tokens; absent: the object `Tokens` in the package `tokens`."""
     options: dict[OptionName, list[str] | OptionTable] = {}
     """The options that clients can choose; a list is short for the values. Absent ones have their defaults."""
 
@@ -356,20 +371,46 @@ class RuleTable(Table, frozen=True, kw_only=True):
     """The parameter of the path that names the token to show, change or revoke."""
 
 
+class TestOwnerTable(Table, frozen=True, kw_only=True):
+    """The owner of a tested token, as `gateway owner set` would have told of it."""
+
+    __test__ = False
+
+    status: Literal["active", "blocked"] = "active"
+    plan: str = ""
+    scopes: list[ScopeName] | None = None
+    """The owner's scopes in the project of the request; absent: every scope of the policy."""
+
+
 class TestTable(Table, frozen=True, kw_only=True):
-    """A request and the status that the policy gives it, checked whenever the file is loaded."""
+    """A request and the status that the policies give it, checked whenever the file is loaded."""
 
     __test__ = False  # pytest: this is no test class
 
     request: str
+    """The method and the target, such as "GET /api/v1/projects/5/export?lang=de"."""
     expect: Status
+    """The status of the last answer; 200 if the request is passed on."""
+    host: str | None = None
+    """Then the rules of all files count, as for a client of this host; absent: the policy's own rules."""
     plan: str | None = None
+    """The plan of the token; absent: the policy's first."""
     scopes: list[ScopeName] | None = None
     """The scopes of the token; absent: every scope of the policy."""
     project: str | None = None
     """The project of the token; absent: the one that the path names."""
     token: bool = True
     """Whether the request presents a token at all."""
+    requests: Annotated[int, Meta(ge=1, le=MAXIMUM_TEST_REQUESTS)] = 1
+    """How often it is made, one after the other, all at one moment."""
+    after: str | None = None
+    """A duration, such as "60s": that much later it is made once more, and `expect` is the status of that."""
+    outcome: Literal["miss", "hit", "not_modified", "error"] | None = None
+    """How requests that pass are answered, for costs that depend on it; absent: they cost the most."""
+    owner: TestOwnerTable | None = None
+    """The owner of the token; absent: it has none."""
+    parent_scopes: list[ScopeName] | None = None
+    """Then it is a child, of a token with these scopes."""
 
 
 ClaimName = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -434,6 +475,8 @@ class PolicyDocument(Table, frozen=True, kw_only=True):
 
     An unknown token gets the usual answer, so nobody learns anything by guessing.
     """
+    on_leak: Literal["revoke", "notify"] = "revoke"
+    """What a leak report does: revoke the token with all that was made with it, or only raise an alert."""
     errors: dict[str, dict[str, Any]] = {}
     """Status or reason to the JSON content that replaces problem details, in the product's own format."""
     management: ManagementTable | None = None

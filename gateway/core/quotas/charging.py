@@ -6,6 +6,7 @@ algorithm has counted for the same limit; a property test holds them equal. The 
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,23 +22,45 @@ class Charge(msgspec.Struct, frozen=True):
     states: tuple[State | None, ...]
 
 
-def charge(quotas: Sequence[Quota], states: Sequence[State | None], cost: int, now: int, lease: str = "") -> Charge:
+class Taken(NamedTuple):
+    """What a request found, and what it took."""
+
+    is_charged: bool
+    advanced: list[State]
+    """The states at its moment, before it took anything."""
+    fits: list[bool]
+    """Whether each quota has room for it."""
+    taken: list[State | None]
+    """The states with the request in them; None where it took nothing."""
+
+
+def take(quotas: Sequence[Quota], states: Sequence[State | None], cost: int, now: int, lease: str = "") -> Taken:
     """Charge all quotas or none; those in shadow are charged if they have room.
 
     `states` are those of the charge before, None at first, in the order of `quotas`; `lease` names the request.
     """
-    advanced = [
-        (new_state(q.algorithm) if s is None else s).advance(q, now) for q, s in zip(quotas, states, strict=True)
+    is_charged, advanced, fits = True, list[State](), list[bool]()
+    for quota, before in zip(quotas, states, strict=True):
+        state = (new_state(quota.algorithm) if before is None else before).advance(quota, now)
+        fit = state.units(quota, now) + quota.units_of(cost) <= quota.capacity
+        is_charged = is_charged and (fit or quota.is_shadow)
+        advanced.append(state)
+        fits.append(fit)
+    taken = [
+        _take(quota, state, cost, now, lease) if is_charged and fit else None
+        for quota, state, fit in zip(quotas, advanced, fits, strict=True)
     ]
-    fits = [s.units(q, now) + q.units_of(cost) <= q.capacity for q, s in zip(quotas, advanced, strict=True)]
-    is_charged = all(fit or quota.is_shadow for quota, fit in zip(quotas, fits, strict=True))
-    changed, windows = list(states), []
-    for index, (quota, state, fit) in enumerate(zip(quotas, advanced, fits, strict=True)):
-        taken = _take(quota, state, cost, now, lease) if is_charged and fit else None
-        if taken is not None:
-            changed[index] = taken
-        refused_units = None if is_charged and fit else quota.units_of(cost)
-        windows.append(_window(quota, taken or state, refused_units, now))
+    return Taken(is_charged, advanced, fits, taken)
+
+
+def charge(quotas: Sequence[Quota], states: Sequence[State | None], cost: int, now: int, lease: str = "") -> Charge:
+    """Charge as `take` does, and say what an answer says of each quota."""
+    is_charged, advanced, fits, taken = take(quotas, states, cost, now, lease)
+    windows = [
+        _window(quota, after or before, None if is_charged and fit else quota.units_of(cost), now)
+        for quota, before, fit, after in zip(quotas, advanced, fits, taken, strict=True)
+    ]
+    changed = [before if after is None else after for before, after in zip(states, taken, strict=True)]
     return Charge(is_charged, tuple(windows), tuple(changed))
 
 

@@ -6,6 +6,7 @@ counts. The counting itself happens in Redis, in adapters/scripts/quotas.lua.
 This module also reads durations as operators write them: a whole number and one of s, m, h, d, w.
 """
 
+import functools
 import re
 import zlib
 from collections.abc import Iterable, Sequence
@@ -37,8 +38,11 @@ Partition: TypeAlias = Literal["token", "owner", "project", "plan", "address"]
 PARTITIONS: tuple[Partition, ...] = ("token", "owner", "project", "plan", "address")
 
 
-class Quota(msgspec.Struct, frozen=True):
-    """At most `limit` units of cost in a window, counted as `algorithm` does; or at most `limit` requests at once."""
+class Quota(msgspec.Struct, frozen=True, dict=True):
+    """At most `limit` units of cost in a window, counted as `algorithm` does; or at most `limit` requests at once.
+
+    What follows from its fields is computed once: a replay asks for it a million times.
+    """
 
     name: str
     limit: int
@@ -54,13 +58,13 @@ class Quota(msgspec.Struct, frozen=True):
     rule: str = ""
     """The pattern of the one rule whose requests it counts; empty for all rules."""
 
-    @property
+    @functools.cached_property
     def counter(self) -> str:
         """Its own name: a changed window or algorithm makes it another quota, a changed limit does not."""
         own = "" if self.algorithm == FIXED_WINDOW else f":{self.algorithm}"
         return f"{self.name}:{self.window_seconds}{own}{f':{self.rule}' if self.rule else ''}"
 
-    @property
+    @functools.cached_property
     def field(self) -> str:
         """The field of its state in its holder's hash, where other algorithms have also counted for the same limit.
 
@@ -70,7 +74,7 @@ class Quota(msgspec.Struct, frozen=True):
             return self.counter
         return f"{self.name}:{self.window_seconds}{f':{self.rule}' if self.rule else ''}"
 
-    @property
+    @functools.cached_property
     def is_concurrency(self) -> bool:
         """Whether it counts requests in flight, and no units."""
         return self.algorithm == CONCURRENT
@@ -79,17 +83,17 @@ class Quota(msgspec.Struct, frozen=True):
         """Return what a request of this cost takes: always one for a concurrency limit."""
         return 1 if self.is_concurrency else cost
 
-    @property
+    @functools.cached_property
     def capacity(self) -> int:
         """The most units that can ever be taken at once."""
         return self.limit if self.burst is None else self.burst
 
-    @property
+    @functools.cached_property
     def window(self) -> int:
         """The window in milliseconds."""
         return self.window_seconds * 1000
 
-    @property
+    @functools.cached_property
     def tick(self) -> int:
         """The milliseconds in which time is measured if it is multiplied with units.
 
@@ -101,12 +105,12 @@ class Quota(msgspec.Struct, frozen=True):
             tick *= 2
         return tick
 
-    @property
+    @functools.cached_property
     def ticks(self) -> int:
         """The window in ticks, rounded up."""
         return -(-self.window // self.tick)
 
-    @property
+    @functools.cached_property
     def policy_window_seconds(self) -> int:
         """The seconds in which `capacity` is allotted: the limit's window, or the time to fill a token bucket."""
         if self.burst is None or not self.limit:
@@ -174,6 +178,13 @@ class Window(msgspec.Struct, frozen=True):
         used = max(0, self.used - units)
         ends = now if used == 0 and self.quota.algorithm != FIXED_WINDOW else self.resets_at
         return Window(self.quota, used, ends, self.fits_at)
+
+    def left_and_reset(self, now: int) -> tuple[int, int]:
+        """Return `remaining` and `reset_seconds` in one call: every answer has both."""
+        quota = self.quota
+        left = (quota.limit if quota.burst is None else quota.burst) - self.used
+        wait = self.resets_at - now
+        return left if left > 0 else 0, -(-wait // 1000) if wait > 0 else 0
 
     def reset_seconds(self, now: int) -> int:
         """Return the seconds until `resets_at`, rounded up; `now` is in milliseconds."""

@@ -18,10 +18,10 @@ from gateway.core.admission.outcomes import EXPIRY_NOTICE_SECONDS
 from gateway.core.cache.model import StoredHead
 from gateway.core.http.tracing import draw_ids
 from gateway.core.quotas.model import NEAR_SHARE, Quota, Window, exceeded, retry_after_seconds
-from gateway.core.recognition.form import Form, Values
+from gateway.core.recognition.form import Values
 from gateway.core.recognition.lesson import Question
+from gateway.core.recognition.passage import Answer, Passage
 from gateway.core.tokens.records import TokenRecord, build_time, without_use
-from gateway.core.usage import UsageKey
 
 FOREVER = 2**63 - 1
 FIRST_USED = 5
@@ -111,15 +111,12 @@ class Conclusion(msgspec.Struct, frozen=True, gc=False):
     since: int
     until: int
     moving: Moving
-    response: Form
-    line: Form | None
-    """Of its line in the access log; None if there is no log."""
+    answer: Answer | Passage
+    """What the client gets; or what a backend is sent for it, and how its answers are passed on."""
     content: tuple[str, bytes, bytes] | None
     """Name, digest and coding of the content, if it is one that is stored."""
     content_hash: int
     """Of that content: another process may have encoded it to other bytes, which the head does not describe."""
-    counted: UsageKey
-    """What the request counts as."""
     leased: tuple[tuple[str, Quota], ...]
     """The keys of the counters that count the request among those in flight."""
     is_authenticated: bool
@@ -150,6 +147,14 @@ def compared(reply: Sequence[Any]) -> tuple[bytes, int, int, tuple[bytes, ...], 
     """Return the first fields of a conclusion, as a reply has them."""
     raw, revoked, charged, heads, kin, *_ = reply
     return without_use(raw), revoked, charged, tuple(heads or ()), _compared_kin(kin) if kin else (), len(reply)
+
+
+def is_alike(one: Conclusion, other: Conclusion) -> bool:
+    """Return whether two conclusions of a request follow from equal replies, and hold until the same instant."""
+    return all(getattr(one, name) == getattr(other, name) for name in _ALIKE)
+
+
+_ALIKE = ("record", "revoked", "charged", "heads", "kin", "length", "until", "moving", "leased")
 
 
 def still_holds(it: Conclusion, now: int, reply: Sequence[Any]) -> bool:
@@ -256,9 +261,12 @@ def write_near(names: Sequence[str]) -> bytes:
 
 
 def line_values(
-    it: Known, request_id: str, received_at: float, ended_at: float, ttl: int | None, near: bytes
+    it: Known, request_id: str, received_at: float, ended_at: float, decided: int | None, ttl: int | None, near: bytes
 ) -> Values:
-    """Return the values of a line of the access log (form.py). Times are Unix seconds."""
+    """Return the values of a line of the access log (form.py).
+
+    Times are Unix seconds, but `decided`: milliseconds, None if the line does not say it.
+    """
     trace_id, span_id = draw_ids(request_id, received_at)
     duration = msgspec.json.encode(round(max(0.0, ended_at - received_at), 6))
     trace = it.given_trace or trace_id
@@ -266,6 +274,7 @@ def line_values(
         build_time(received_at).encode(),
         request_id.encode(),
         duration,
+        decided,
         ttl,
         near,
         trace.encode(),
@@ -282,6 +291,13 @@ def size_of(it: Known) -> int:
     size = OBJECT_BYTES + sum(map(len, it.question))
     for found in (it.allowed, it.refused):
         if found is not None:
-            line = len(found.line.template) if found.line is not None else 0
-            size += OBJECT_BYTES + len(found.record) + sum(map(len, found.heads)) + len(found.response.template) + line
+            size += OBJECT_BYTES + len(found.record) + sum(map(len, found.heads)) + _size_of_answer(found.answer)
     return size
+
+
+def _size_of_answer(it: Answer | Passage) -> int:
+    if isinstance(it, Passage):
+        forms = [*it.requests.values(), *[known.head.form for known in it.answers]]
+        own = OBJECT_BYTES + sum([len(form.template) for form in forms])
+        return own + sum([_size_of_answer(known.answer) for known in it.answers])
+    return len(it.response.template) + (len(it.line.template) if it.line is not None else 0)

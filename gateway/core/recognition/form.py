@@ -7,7 +7,7 @@ does not give back, byte for byte, what it was made of is no form.
 The values that move, in the order of `Values`: see there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -15,12 +15,13 @@ from typing import Any, TypeAlias
 import msgspec
 
 Values: TypeAlias = tuple[Any, ...]
-"""Of a response: the request's id, Date, Age, the ttl of Cache-Status, Retry-After, then r and t of each quota that is
-announced, t only where it has one. Of a line of the access log: see LINE_HOLES."""
+"""Of a response: the request's id, our Date, the Date of a backend that answers, Age, the ttl of Cache-Status,
+Retry-After, then r and t of each quota that is announced, t only where it has one. Of a line of the access log: see
+LINE_HOLES. Of a request for a backend: see passage.py."""
 
-ID, DATE, AGE, TTL, RETRY_AFTER, FIRST_QUOTA = range(6)
+ID, DATE, BACKEND_DATE, AGE, TTL, RETRY_AFTER, FIRST_QUOTA = range(7)
 """Positions in the values of a response."""
-TIME, LINE_ID, DURATION, LINE_TTL, NEAR, TRACE, SPAN = range(7)
+TIME, LINE_ID, DURATION, DECIDED, LINE_TTL, NEAR, TRACE, SPAN = range(8)
 """Positions in the values of a line of the access log."""
 
 
@@ -28,7 +29,7 @@ class Form(msgspec.Struct, frozen=True, gc=False):
     """Bytes with holes. `template` is one of bytes' % operator, `pick` takes its values out of all there are."""
 
     template: bytes
-    pick: "itemgetter[Any]"
+    pick: Callable[[Values], Any]
 
     def fill(self, values: Values) -> bytes:
         """Return the bytes with these values in the holes."""
@@ -108,9 +109,19 @@ def _find_holes(lines: list[bytes], values: Values, quotas: Sequence[str]) -> di
     ):
         if values[position] is not None:
             found[last.get(name, -1)] = (name + b": ", [prefix, (position, b"%d")])
+    date = values[BACKEND_DATE]
+    if date is not None:
+        found |= {number: (b"date: ", [(BACKEND_DATE, b"%b")]) for number in _find_date(lines[:number], date)}
     if quotas:
         found[last.get(b"ratelimit", -1)] = (b"ratelimit: ", _quota_parts(quotas))
     return {} if -1 in found else found
+
+
+def _find_date(lines: list[bytes], date: bytes) -> list[int]:
+    """Return the number of the line that has a backend's Date; none if that was removed, -1 if it is unclear."""
+    found = [number for number, line in enumerate(lines) if line == b"date: " + date]
+    is_elsewhere = not found and any(date in line for line in lines)
+    return [-1] if is_elsewhere or len(found) > 1 else found
 
 
 def _quota_parts(quotas: Sequence[str]) -> Parts:
@@ -146,6 +157,7 @@ LINE_HOLES: tuple[Parts, ...] = (
     [b'"time":"', (TIME, b"%b"), b'"'],
     [b'"request_id":"', (LINE_ID, b"%b"), b'"'],
     [b'"duration_seconds":', (DURATION, b"%b")],
+    [b'"decided":', (DECIDED, b"%d")],
     [b'"cache":"gateway; hit; ttl=', (LINE_TTL, b"%d"), b'"'],
     [(NEAR, b"%b"), b',"trace":"', (TRACE, b"%b"), b'"'],
     [b'"span":"', (SPAN, b"%b"), b'"'],
@@ -174,5 +186,5 @@ def cut_line(line: bytes, values: Values) -> Form | None:
 
 
 @lru_cache(maxsize=256)
-def _picker(holes: tuple[int, ...]) -> "itemgetter[Any]":
-    return itemgetter(*holes)
+def _picker(holes: tuple[int, ...]) -> Callable[[Values], Any]:
+    return itemgetter(*holes) if holes else lambda _: ()

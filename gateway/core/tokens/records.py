@@ -108,6 +108,8 @@ class AccessRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Bytes of content."""
     duration_seconds: float
     """From the end of the request's head to the end of the answer."""
+    decided: int = 0
+    """When it was decided and its quotas were charged, by Redis' clock in Unix milliseconds; 0 without Redis."""
     policy: str = ""
     rule: str = ""
     token: str = ""
@@ -177,7 +179,12 @@ def decode_record(identity: str, raw: bytes) -> TokenRecord:
 
 def build_time(seconds: float) -> str:
     """Format a Unix time as logs have it: RFC 3339 in UTC, to the millisecond."""
-    whole, thousandths = divmod(int(seconds * 1000), 1000)
+    return _build_millisecond(int(seconds * 1000))
+
+
+@functools.lru_cache(maxsize=64)
+def _build_millisecond(milliseconds: int) -> str:
+    whole, thousandths = divmod(milliseconds, 1000)
     return f"{_build_second(whole)}.{thousandths:03}+00:00"
 
 

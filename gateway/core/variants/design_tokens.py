@@ -17,6 +17,7 @@ from gateway.core.variants.documents import MAXIMUM_LOOSE_BYTES, read_document
 from gateway.core.variants.model import (
     MAXIMUM_SEGMENTS,
     NAMED,
+    CodeNames,
     DocumentForm,
     InvalidOptions,
     Report,
@@ -64,6 +65,7 @@ class ResolvedTokens(msgspec.Struct, frozen=True):
     tokens: tuple[ResolvedToken, ...]
     groups: Mapping[str, Mapping[str, Any]] = {}
     """The properties of each group; the root group has no name."""
+    code: CodeNames = CodeNames()
 
 
 class ReadTokens(msgspec.Struct, frozen=True):
@@ -86,7 +88,7 @@ def select_tokens(content: bytes, form: DocumentForm, variant: Variant) -> Resol
         return refused
     resolution = Resolution(read.tokens, variant.mode if variant.mode is not None else read.default_mode)
     resolved = tuple(_bounded(resolution.resolve(name) for name in sorted(resolution.tokens)))
-    return ResolvedTokens(resolved, read.groups)
+    return ResolvedTokens(resolved, read.groups, form.code)
 
 
 def find_token_mistakes(document: DesignTokensDocument, form: DocumentForm, report: Report) -> None:

@@ -37,6 +37,9 @@ FORMATS: Mapping[DocumentKind, Mapping[str, Format]] = {
         "i18next": Format("application/json", "json", ("shape", "pretty")),
         "android": Format("application/xml; charset=utf-8", "xml", limits_names=True, has_one_language=True),
         "strings": Format(_TEXT, "strings", has_one_language=True),
+        "stringsdict": Format(
+            "application/xml; charset=utf-8", "stringsdict", limits_names=True, has_one_language=True
+        ),
         "xcstrings": Format("application/json", "xcstrings", ("pretty",)),
         "arb": Format("application/json", "arb", ("pretty",), limits_names=True, has_one_language=True),
         "po": Format(_TEXT, "po", limits_names=True, has_one_language=True),

@@ -14,6 +14,8 @@ from gateway.core.errors import BrokenDocument
 DocumentKind: TypeAlias = Literal["translations", "design-tokens"]
 Setting: TypeAlias = Literal["format", "shape", "pretty", "bom", "key", "lang", "status", "mode"]
 """The settings that options of a request can choose, whatever names the options have."""
+NameStyle: TypeAlias = Literal["camel", "pascal", "snake"]
+"""`textLink`, `TextLink` or `text_link`."""
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
 RENDERING = "2"
@@ -55,6 +57,16 @@ class Variant(msgspec.Struct, frozen=True, array_like=True):
         return _encoder.encode(self).decode()
 
 
+class CodeNames(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
+    """The names in design tokens that are source code."""
+
+    constants: NameStyle = "camel"
+    type: str = "Tokens"
+    """The enumeration in Swift, the object in Kotlin."""
+    package: str = "tokens"
+    """For Kotlin; Swift has modules, which no file names."""
+
+
 class DocumentForm(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     """How a backend writes its document, compiled from the policy."""
 
@@ -65,6 +77,7 @@ class DocumentForm(msgspec.Struct, frozen=True, array_like=True, cache_hash=True
     """The backend's names of types of design tokens to those of the Community Group's format."""
     asked: tuple[tuple[Setting, str, bool], ...] = ()
     """Settings whose values only the document knows: the option that chooses each, and whether it is in the path."""
+    code: CodeNames = CodeNames()
 
     @property
     def identity(self) -> str:

@@ -3,11 +3,12 @@
 It never trusts the document: depth, widths and lengths are bounded when it is read, the size of the result here.
 """
 
+import io
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gateway.core.errors import BrokenDocument
-from gateway.core.http.etags import build_weak_tag
+from gateway.core.http.etags import WeakTag
 from gateway.core.variants.design_tokens import select_tokens
 from gateway.core.variants.model import DocumentForm, DocumentKind, InvalidOptions, Rendered, Variant
 from gateway.core.variants.renderers import apps, catalogs, code, text, tokens
@@ -24,6 +25,7 @@ RENDERERS: Mapping[DocumentKind, Mapping[str, Callable[[Any, Variant], Iterator[
         "i18next": catalogs.render_i18next,
         "android": apps.render_android,
         "strings": apps.render_strings,
+        "stringsdict": apps.render_stringsdict,
         "xcstrings": apps.render_xcstrings,
         "arb": apps.render_arb,
         "po": catalogs.render_po,
@@ -53,13 +55,26 @@ def render(content: bytes, form: DocumentForm, variant: Variant) -> Rendered | I
 
     The tag is that of the rendered content: it changes when this variant does, whatever else changes in the document.
     """
+    pieces = render_pieces(content, form, variant)
+    if isinstance(pieces, InvalidOptions):
+        return pieces
+    whole, tag = io.BytesIO(), WeakTag()
+    for piece in pieces:
+        whole.write(piece)
+        tag.update(piece)
+    return Rendered(whole.getvalue(), tag.build())
+
+
+def render_pieces(content: bytes, form: DocumentForm, variant: Variant) -> Iterator[bytes] | InvalidOptions:
+    """Return the variant in pieces that are made as they are taken; otherwise as `render`.
+
+    Nothing keeps the whole of it: a variant may be several times its document. A mistake in the document may be found
+    after some pieces.
+    """
     selected = _SELECTIONS[form.kind](content, form, variant)
     if isinstance(selected, InvalidOptions):
         return selected
-    pieces = _bounded(RENDERERS[form.kind][variant.format](selected, variant))
-    del selected  # ends with the last piece, before there is all of the content beside it
-    written = b"".join(list(pieces))
-    return Rendered(written, build_weak_tag(written))
+    return _bounded(RENDERERS[form.kind][variant.format](selected, variant))
 
 
 _SELECTIONS: Mapping[DocumentKind, Callable[[bytes, DocumentForm, Variant], Any]] = {

@@ -5,8 +5,12 @@ empty object and a missing language are the same: the value is missing. An entry
 languages is not in the variant. Keys and languages are sorted, whatever the order in the document.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias
+import functools
+import io
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import NoneType
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -27,7 +31,7 @@ Leaf: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = Leaf | dict[str, Leaf | dict[str, Leaf]]
 
 MAXIMUM_CELLS = 4_000_000
-"""Keys times languages: a table is this large however few of its cells are filled."""
+"""Keys times languages: a table takes as long as this however few of its cells are filled."""
 MAXIMUM_LANGUAGES = 1000
 """The CLDR has some 700."""
 MAXIMUM_KEY_LENGTH = 1000
@@ -79,13 +83,91 @@ _Document: TypeAlias = TranslationsDocument | _RawDocument
 _read_values = msgspec.json.Decoder(dict[str, Value]).decode
 
 
+ROWS_AT_ONCE = 100
+PASSES = 10
+"""Formats that have a language after the other read them in up to this many groups: decoded, all texts of a document
+take five times its bytes. Reading a group skips the texts of the others, which costs less than decoding them."""
+GROUP_CELLS = 50_000
+"""A group has at least this many values, if there are as many: they take some megabytes."""
+
+
+class Rows(Sequence[tuple[Leaf, ...]]):
+    """The values of each key in `languages`, None for a missing one. A row is read from the document when it is needed.
+
+    `sources` has the values of the entry that each key comes from. `owners` has the entry's own key for keys that an
+    entry with plural forms or the like has become.
+    """
+
+    def __init__(
+        self,
+        languages: tuple[str, ...],
+        keys: Sequence[str],
+        sources: Sequence[msgspec.Raw],
+        owners: Mapping[str, str],
+    ) -> None:
+        self._languages = languages
+        self._keys = keys
+        self._sources = sources
+        self._owners = owners
+        self._read = _make_reader(languages if keys else ())  # in an empty document, languages may be any text
+        self._last: tuple[msgspec.Raw | None, Mapping[str, Mapping[str, Leaf]]] = None, {}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, position: Any) -> Any:
+        key, source = self._keys[position], self._sources[position]
+        owner = self._owners.get(key)
+        if owner is None:
+            return _as_tuple(self._read(source))
+        if source is not self._last[0]:  # the keys of an entry are next to each other
+            read = zip(self._languages, _as_tuple(self._read(source)), strict=True)
+            values = {language: value for language, value in read if value is not None}
+            self._last = source, dict(_spread(owner, values, {}))
+        found = self._last[1].get(key, {})
+        return tuple(map(found.get, self._languages))
+
+    def __iter__(self) -> Iterator[tuple[Leaf, ...]]:
+        if self._owners:
+            return map(self.__getitem__, range(len(self)))
+        return map(_as_tuple, map(self._read, self._sources))
+
+    def read_columns(self) -> Iterator[Sequence[Leaf]]:
+        """Yield the values of all keys for each language. Whoever keeps them all has decoded the whole document."""
+        size = max(-(-len(self._languages) // PASSES), GROUP_CELLS // max(len(self), 1), 1)
+        for start in range(0, len(self._languages), size):
+            languages = self._languages[start : start + size]
+            rows = iter(Rows(languages, self._keys, self._sources, self._owners))
+            columns = [io.BytesIO() for _ in languages]
+            while batch := list(itertools.islice(rows, ROWS_AT_ONCE)):
+                for column, values in zip(columns, zip(*batch, strict=True), strict=True):
+                    column.write(_encode_leaves(values))
+            while columns:
+                yield _decode_leaves(columns.pop(0).getvalue())
+
+
+@functools.lru_cache(maxsize=32)
+def _make_reader(languages: tuple[str, ...]) -> Callable[[msgspec.Raw], msgspec.Struct]:
+    """Return a reader of an entry's values that skips other languages. Making it takes as long as reading 100 entries.
+
+    A language is the name of a field: what LISTED allows needs no escapes in JSON.
+    """
+    fields = [(f"f{index}", Value, None) for index in range(len(languages))]
+    rename = {f"f{index}": language for index, language in enumerate(languages)}
+    return msgspec.json.Decoder(msgspec.defstruct("Values", fields, rename=rename)).decode
+
+
+_encode_leaves = msgspec.json.Encoder().encode_lines
+_decode_leaves = msgspec.json.Decoder(Leaf).decode_lines
+_as_tuple = msgspec.structs.astuple
+
+
 class Texts(msgspec.Struct, frozen=True):
     """The part of a document that a variant uses: a table of keys and languages."""
 
     languages: tuple[str, ...]
     keys: tuple[str, ...]
-    columns: Sequence[Sequence[Leaf]]
-    """The values of all keys for each language; None for a missing one."""
+    rows: Rows
     plurals: Mapping[str, Mapping[str, int]] = {}
     """Of each entry that has plural forms, and no other: the form to the position of its key."""
     source_language: str = ""
@@ -134,7 +216,7 @@ def select_texts(content: bytes, form: DocumentForm, variant: Variant) -> Texts 
 
 
 def _select(document: _RawDocument, form: DocumentForm, variant: Variant) -> Texts | InvalidOptions:
-    known = _list_languages(document, raise_broken)
+    known, listed = _survey(document, raise_broken)
     # An empty document does not tell which languages exist: no build fails because of it.
     refused = refuse_unknown(form, "lang", variant.lang or (), sorted(known)) if known else None
     if refused is not None:
@@ -143,11 +225,12 @@ def _select(document: _RawDocument, form: DocumentForm, variant: Variant) -> Tex
     source = _find_source(document, known)
     if FORMATS[form.kind][variant.format].adds_source and source not in languages:
         languages = (*languages, source)
-    rows, forms = _list_rows(document, form, variant, languages, raise_broken)
-    keys = tuple(sorted(rows))
-    lines = [rows[key] for key in keys]
-    columns = tuple(zip(*lines, strict=True)) or ((),) * len(languages)
-    return Texts(languages, keys, columns, _find_plurals(keys, forms), source)
+    found = _list_keys(document, listed, form, variant, languages, raise_broken)
+    keys = tuple(sorted(found.positions))
+    sources = [document.entries[found.positions[key]].values for key in keys]
+    return Texts(
+        languages, keys, Rows(languages, keys, sources, found.owners), _find_plurals(keys, found.forms), source
+    )
 
 
 def _find_source(document: _RawDocument, known: set[str]) -> str:
@@ -170,83 +253,118 @@ def _find_plurals(keys: Sequence[str], forms: Mapping[str, set[str]]) -> dict[st
 
 def find_text_mistakes(document: TranslationsDocument, form: DocumentForm, report: Report) -> None:
     """Report all that is wrong with the entries of a document, whichever keys they are exported under."""
-    languages = tuple(sorted(_list_languages(document, report)))
+    known, listed = _survey(document, report)
     for key in ("named", "id"):
-        _list_rows(document, form, Variant(key=key), languages, report)
+        _list_keys(document, listed, form, Variant(key=key), tuple(sorted(known)), report)
 
 
 def _values_of(entry: Entry | _RawEntry) -> dict[str, Value]:
     return entry.values if isinstance(entry, Entry) else _read_values(entry.values)
 
 
-def _list_languages(document: _Document, report: Report) -> set[str]:
+def _survey(document: _Document, report: Report) -> tuple[set[str], list[tuple[str, ...] | None]]:
+    """Return all languages, and those that each entry has a value in; None for an entry with objects for values."""
     known = set(document.languages)
+    seen: dict[tuple[str, ...], tuple[str, ...]] = {}
+    listed: list[tuple[str, ...] | None] = []
     for entry in document.entries:
-        known.update(_values_of(entry))
+        values = _values_of(entry)
+        kinds = set(map(type, values.values()))
+        filled = tuple(values)
+        if dict in kinds or NoneType in kinds:
+            known.update(values)
+            filled = tuple(language for language, value in values.items() if value is not None)
+        listed.append(None if dict in kinds else seen.setdefault(filled, filled))
+    known.update(*seen)
     if len(known) > MAXIMUM_LANGUAGES:
         report(BrokenDocument("$", f"a document may have {MAXIMUM_LANGUAGES} languages, this has {len(known)}"))
     for language in sorted(known | {document.source_language or "en"}):
         if LISTED.fullmatch(language) is None:
             report(BrokenDocument("$", f"{language[:100]!r} is no name of a language, such as pt-BR"))
-    return known
+    return known, listed
 
 
-def _list_rows(
-    document: _Document, form: DocumentForm, variant: Variant, languages: tuple[str, ...], report: Report
-) -> tuple[dict[str, tuple[Leaf, ...]], dict[str, set[str]]]:
-    """Return each key with its value in each of the languages, and the names inside values that are objects."""
-    entries = dict(form.names).get("entries", "entries")
+class _Keys(msgspec.Struct, frozen=True):
+    """The keys of a variant."""
+
+    positions: dict[str, int]
+    """Each key to the position of its entry in the document."""
+    owners: dict[str, str]
+    """Each key of an entry with objects for values to the entry's own key."""
+    forms: dict[str, set[str]]
+    """The names inside values that are objects, under the key whose value that is."""
+
+
+def _list_keys(
+    document: _Document,
+    listed: Sequence[tuple[str, ...] | None],
+    form: DocumentForm,
+    variant: Variant,
+    languages: tuple[str, ...],
+    report: Report,
+) -> _Keys:
+    """Return the keys that have a value in one of the languages; `listed` has those of each entry."""
+    root = f"$.{dict(form.names).get('entries', 'entries')}"
     statuses, chosen = variant.status, frozenset(languages)
-    owners: dict[str, str] = {}
-    rows: dict[str, tuple[Leaf, ...]] = {}
-    forms: dict[str, set[str]] = {}
-    listed: Sequence[Entry | _RawEntry] = document.entries
-    for position, entry in enumerate(listed):
+    found = _Keys({}, {}, {})
+    entries: Sequence[Entry | _RawEntry] = document.entries
+    for position, (entry, those) in enumerate(zip(entries, listed, strict=True)):
         if statuses is not None and entry.status not in statuses:
             continue
         key = (variant.key == "named" and entry.key) or str(entry.id)
-        for name, values in _spread(key, _values_of(entry), forms):
-            if chosen.isdisjoint(values):
+        names: Iterable[tuple[str, Iterable[str]]] = (
+            ((key, those),) if those is not None else _spread(key, _values_of(entry), found.forms)
+        )
+        for name, filled in names:
+            if chosen.isdisjoint(filled):
                 continue
-            place = f"$.{entries}[{position}]"
             if len(name) > MAXIMUM_KEY_LENGTH:
-                report(BrokenDocument(place, f"a key may have {MAXIMUM_KEY_LENGTH} characters, this has {len(name)}"))
-            elif name in owners:
-                report(BrokenDocument(place, f"the key {name!r} is also that of {owners[name]}"))
+                problem = f"a key may have {MAXIMUM_KEY_LENGTH} characters, this has {len(name)}"
+                report(BrokenDocument(f"{root}[{position}]", problem))
+            elif name in found.positions:
+                problem = f"the key {name!r} is also that of {root}[{found.positions[name]}]"
+                report(BrokenDocument(f"{root}[{position}]", problem))
             else:
-                owners[name], rows[name] = place, tuple(map(values.get, languages))
-    if len(rows) * len(languages) > MAXIMUM_CELLS:
-        message = f"{len(rows)} keys in {len(languages)} languages are more than {MAXIMUM_CELLS} values"
+                found.positions[name] = position
+                if those is None:
+                    found.owners[name] = key
+    if len(found.positions) * len(languages) > MAXIMUM_CELLS:
+        message = f"{len(found.positions)} keys in {len(languages)} languages are more than {MAXIMUM_CELLS} values"
         report(BrokenDocument("$", message))
-    return rows, forms
-
-
-_LEAVES = frozenset({str, int, float, bool})
+    return found
 
 
 def _spread(key: str, values: dict[str, Value], inside: dict[str, set[str]]) -> Iterator[tuple[str, dict[str, Leaf]]]:
-    """Yield the entry itself if its values are leaves, and an entry for each form if they are objects.
+    """Yield the entry itself with the values that are leaves, and an entry for each form of those that are objects.
 
     Add the names in each object to `inside`, under the key whose value the object is.
     """
-    if _LEAVES.issuperset(map(type, values.values())):
-        yield key, values  # type: ignore[misc]  # what most entries are
-        return
     leaves: dict[str, Leaf] = {}
     forms: dict[str, dict[str, Leaf]] = {}
+    own: set[str] = set()
     for language, value in values.items():
-        if isinstance(value, dict):
-            for form, inner in value.items():
-                outer, parts = (f"{key}.{form}", inner) if isinstance(inner, dict) else (key, {form: inner})
-                inside.setdefault(outer, set()).update(parts)
-                for part, leaf in parts.items():
-                    name = f"{outer}.{part}"
-                    if leaf is None:
-                        continue
-                    if language in forms.get(name, ()):  # "a.b" beside "b" in "a": reported like any other repetition
-                        yield name, {language: leaf}
-                    forms.setdefault(name, {})[language] = leaf
-        elif value is not None:
-            leaves[language] = value
+        if not isinstance(value, dict):
+            if value is not None:
+                leaves[language] = value
+            continue
+        for form, inner in value.items():
+            if isinstance(inner, dict):
+                inside.setdefault(f"{key}.{form}", set()).update(inner)
+                parts: Iterable[tuple[str, Leaf]] = [(f"{form}.{part}", leaf) for part, leaf in inner.items()]
+            else:
+                own.add(form)
+                parts = ((form, inner),)
+            for part, leaf in parts:
+                if leaf is None:
+                    continue
+                texts = forms.get(part)
+                if texts is None:
+                    texts = forms[part] = {}
+                elif language in texts:  # "a.b" beside "b" in "a": reported like any other repetition
+                    yield f"{key}.{part}", {language: leaf}
+                texts[language] = leaf
+    if own:
+        inside.setdefault(key, set()).update(own)
     yield key, leaves
-    yield from forms.items()
+    for part, texts in forms.items():
+        yield f"{key}.{part}", texts

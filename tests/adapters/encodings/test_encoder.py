@@ -141,6 +141,22 @@ async def test_large_content_is_encoded_once_for_all_who_wait(held: tuple[thread
     encoding.close()
 
 
+class Unread(bytes):
+    """Content that must not be read on the event loop."""
+
+    def __hash__(self) -> int:
+        raise AssertionError("the event loop reads all of the content")
+
+
+async def test_the_event_loop_does_not_read_large_content() -> None:
+    """Who asks for the same is known without a look at it: of 64 MiB that would hold up others for 15 ms."""
+    encoding = ContentEncoder()
+    content = Unread(LARGE)
+    encoded = await asyncio.gather(encoding.encode(b"br", content), encoding.encode(b"br", content))
+    assert [LARGE] * 2 == [brotli.decompress(one) for one in encoded]
+    encoding.close()
+
+
 async def test_a_failure_reaches_all_who_wait_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one run raises is raised to those who share it; the next begins anew."""
 

@@ -2,7 +2,6 @@
 
 import os
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from gateway.adapters.policy_files import read_policies
 from gateway.core.errors import ConfigurationError, UpstreamUnreachable
 from gateway.core.policies.model import Tls
 from tests.adapters.raw_backend import OK, Peer, RawBackend, always, fetch, http_upstreams, on_both_loops
+from tests.support.certificates import issue, make_authority, openssl
 
 POLICY = """
 name = "small"
@@ -23,23 +23,11 @@ match = "* /**"
 """
 
 
-def openssl(folder: Path, command: str) -> None:
-    subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
-
-
-def issue(folder: Path, name: str, subject: str) -> None:
-    """A certificate of the authority in the folder, `NAME.pem`, with its key, `NAME.key`."""
-    openssl(folder, f"req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN={name} "
-            f"-keyout {name}.key -out {name}.csr -addext subjectAltName={subject}")  # fmt: skip
-    openssl(folder, f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -days 2 -copy_extensions copy -out {name}.pem")
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority, a backend of it called app.internal, and a client of it."""
     folder = tmp_path_factory.mktemp("tls")
-    openssl(folder, "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=Authority "
-            "-addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.pem")  # fmt: skip
+    make_authority(folder)
     issue(folder, "backend", "DNS:app.internal")
     issue(folder, "client", "DNS:gateway.internal")
     (folder / "both.pem").write_text((folder / "client.pem").read_text() + (folder / "client.key").read_text())
@@ -72,8 +60,7 @@ async def test_the_name_that_the_policy_expects(folder: Path) -> None:
 @on_both_loops
 async def test_the_authority_of_the_policy_is_the_only_one(folder: Path, tmp_path: Path) -> None:
     """A certificate of another authority is refused, and the backend is sent nothing."""
-    openssl(tmp_path, "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=Other "
-            "-addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.pem")  # fmt: skip
+    make_authority(tmp_path, "Other")
     async with RawBackend(always(OK), server_tls(folder)) as backend, http_upstreams() as upstreams:
         with pytest.raises(UpstreamUnreachable, match="certificate verify failed"):
             await fetch(upstreams, backend.address(tls=replace(tls_of(folder), ca=str(tmp_path / "ca.pem"))))

@@ -1,6 +1,7 @@
 """`gateway export`: documents are checked and exports made without a server."""
 
 import json
+import plistlib
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -87,6 +88,21 @@ def test_what_there_is_not_is_told_with_what_there_is(tree: str) -> None:
     made = run_command("export", "render", tree, "--format", "yaml")
     assert "--format of design-tokens must be one of json, css, scss, js, ts, less, tailwind, dtcg" in made.stderr
     assert "--lang is not for design-tokens" in run_command("export", "render", tree, "--lang", "de").stderr
+
+
+def test_plurals_are_written_and_checked_for_apple(tmp_path: Path) -> None:
+    """What is a mistake of the format only is found if the format is named."""
+    file = tmp_path / "texts.json"
+    file.write_bytes(texts(entry("items", de={"one": "%d Ding", "other": "%d Dinge"})))
+    made = run_command("export", "render", str(file), "--format", "stringsdict", "--lang", "de")
+    assert {"one": "%d Ding", "other": "%d Dinge"}.items() <= plistlib.loads(made.stdout_bytes)["items"][
+        "count"
+    ].items()
+    assert 0 == run_command("export", "check", str(file), "--format", "stringsdict").exit_code
+    file.write_bytes(texts(entry("items", de={"other": "\x07"})))
+    assert 0 == run_command("export", "check", str(file)).exit_code
+    checked = run_command("export", "check", str(file), "--format", "stringsdict")
+    assert (1, True) == (checked.exit_code, "has a character that XML" in checked.stderr)
 
 
 def test_a_format_of_one_language_is_asked_for_with_it(tmp_path: Path) -> None:

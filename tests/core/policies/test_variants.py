@@ -5,7 +5,7 @@ import pytest
 from gateway.core.errors import ConfigurationError
 from gateway.core.policies.loading import load_policies
 from gateway.core.variants.formats import FORMATS
-from gateway.core.variants.model import DocumentForm
+from gateway.core.variants.model import CodeNames, DocumentForm
 from gateway.core.variants.options import Option, VariantRule
 from tests.conftest import POLICIES
 from tests.core.variants.samples import variants_of
@@ -97,6 +97,30 @@ def test_names_and_types_are_the_documents() -> None:
     found = compiled(TOKENS + names + 'types = { spacing = "dimension" }\n').form
     expected = (("tokens", "data"), ("tokens.modes", "overrides"))
     assert DocumentForm("design-tokens", expected, (("spacing", "dimension"),)) == found
+
+
+def test_names_in_source_code_are_the_policys() -> None:
+    """What it does not name is as without it."""
+    code = 'code = { constants = "snake", package = "com.example.in" }\n'
+    assert CodeNames("snake", "Tokens", "com.example.in") == compiled(TOKENS + code).form.code
+    assert CodeNames() == compiled(TOKENS).form.code
+
+
+@pytest.mark.parametrize(
+    ("document", "code", "mistake"),
+    [
+        (TEXTS, "{}", r"variants\.code: no format of translations is source code"),
+        (TOKENS, '{ constants = "kebab" }', r"variants\.code\.constants: Invalid enum value 'kebab'"),
+        (TOKENS, '{ type = "tokens" }', r"variants\.code\.type: Expected `str` matching regex"),
+        (TOKENS, '{ type = "Self" }', r"variants\.code\.type: Expected `str` matching regex"),
+        (TOKENS, '{ package = "com/example" }', r"variants\.code\.package: Expected `str` matching regex"),
+        (TOKENS, '{ object = "Brand" }', r"object"),
+    ],
+)
+def test_names_that_no_code_can_have_are_mistakes(document: str, code: str, mistake: str) -> None:
+    """Before an export is source that cannot be compiled."""
+    with pytest.raises(ConfigurationError, match=mistake):
+        compiled(f"{document}code = {code}\n")
 
 
 def test_the_example_says_what_can_be_said() -> None:

@@ -23,7 +23,14 @@ from tests.core.variants.samples import (
     tokens,
 )
 
-BEFORE = texts(entry("a", "approved", de="x", fr="y"), entry("b", "draft", de="z"))
+
+def both(key: str, status: str, **values: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An entry with these values, and one with plural forms: some formats have the one, some the other."""
+    forms = {language: {"one": "1", "other": value} for language, value in values.items()}
+    return entry(key, status, **values), entry(f"{key}_n", status, **forms)
+
+
+BEFORE = texts(*both("a", "approved", de="x", fr="y"), *both("b", "draft", de="z"))
 
 
 def tag(content: bytes, **chosen: object) -> bytes:
@@ -35,8 +42,8 @@ def tag(content: bytes, **chosen: object) -> bytes:
 @pytest.mark.parametrize("format_", FORMATS["translations"])
 def test_a_tag_changes_exactly_when_its_variant_does(format_: str) -> None:
     """A German build gets 304 when only French changed, one of approved texts when only a draft did."""
-    french = texts(entry("a", "approved", de="x", fr="Y"), entry("b", "draft", de="z"))
-    draft = texts(entry("a", "approved", de="x", fr="y"), entry("b", "draft", de="Z"), entry("c", "draft", fr="c"))
+    french = texts(*both("a", "approved", de="x", fr="Y"), *both("b", "draft", de="z"))
+    draft = texts(*both("a", "approved", de="x", fr="y"), *both("b", "draft", de="Z"), *both("c", "draft", fr="c"))
     assert tag(BEFORE, format=format_, lang=("de",)) == tag(french, format=format_, lang=("de",))
     assert tag(BEFORE, format=format_, lang=("fr",)) != tag(french, format=format_, lang=("fr",))
     (lang,) = languages_of(format_, ("de",))[:1]
@@ -144,6 +151,7 @@ DIGESTS: dict[str, dict[tuple[DocumentKind, str], str]] = {
         ("translations", "properties"): "aa7f2bd527cd763b57c273f956158d71458de0f8656617fde4c7608a5b742f02",
         ("translations", "xliff"): "c9e9ae8a6db43aba3e7a24b30f2d2babc5df49eb389b1526d8a11fe121c1a727",
         ("translations", "yaml"): "0703031ab72110a6eee5d23d7857da6cc2554c6bc98114c0cfcec9043a58cb2b",
+        ("translations", "stringsdict"): "6a941fe10d8fbc2d048a0d935e5ffb58373bb892c67016918e42f2d85360e710",
         ("design-tokens", "style-dictionary"): "b02479c4954a5ace108731fb6af68f0dcf4950cd1ccb4d80360be469b4fdd750",
         ("design-tokens", "swift"): "c4ca5bdf40f6aeede8048888338c7104fbf3e11b4746806c19350c4d1cae8c11",
         ("design-tokens", "kotlin"): "47eed8d2e5c10a6e8eb4efef7babf2ca6154342861b8e148884ca862efefefc8",

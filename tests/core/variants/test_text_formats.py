@@ -7,6 +7,7 @@ from npm, and Java itself, are in test_text_consumers.py.
 import gettext
 import io
 import json
+import plistlib
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -25,10 +26,14 @@ from translate.storage.aresource import AndroidResourceFile
 from translate.storage.xliff2 import Xliff2File
 
 from gateway.core.errors import BrokenDocument
+from gateway.core.variants.checking import find_mistakes
 from gateway.core.variants.formats import FORMATS
+from gateway.core.variants.model import Variant
+from gateway.core.variants.renderers.catalogs import NO_CHARACTER
 from gateway.core.variants.renderers.plural_rules import find_rule, write_header
+from gateway.core.variants.rendering import render
 from gateway.core.variants.translations import PLURAL_CATEGORIES
-from tests.core.variants.samples import entry, rendered, rendered_json, texts, write
+from tests.core.variants.samples import TRANSLATIONS, entry, rendered, rendered_json, texts, write
 
 AWKWARD = [
     *("", "a", " a ", "a  b", "\n", "a\nb", "\r\n", "\t", "'", '"', "\\", "\\n", "it's", "@x", "?x", "#x", "!x", "- x"),
@@ -135,6 +140,43 @@ def test_strings_are_read_back(values: list[str]) -> None:
     """By the reader of old property lists that tools of fonts share; a file is a dictionary without its braces."""
     found = openstep_plist.loads("{" + export(values, "strings").decode() + "}", use_numbers=False)
     assert {f"k.{at}": value for at, value in enumerate(values)} == found
+
+
+@given(several)
+def test_a_stringsdict_is_read_back(values: list[str]) -> None:
+    """By the standard library's reader of property lists, to the character; so are keys."""
+    values = [NO_CHARACTER.sub("", value) for value in values]
+    members = [entry(f"{value}.{at}", de={"one": "1", "other": value}) for at, value in enumerate(values)]
+    found = plistlib.loads(rendered(texts(*members), format="stringsdict", lang=("de",)))
+    expected = {f"{value}.{at}": value for at, value in enumerate(values)}
+    assert expected == {key: plural["count"]["other"] for key, plural in found.items()}
+
+
+def test_a_stringsdict_has_the_plurals_and_no_other_entry() -> None:
+    """With the type of the number that the texts format; a form that a language lacks is left out."""
+    content = texts(
+        ITEMS,
+        entry("title", ru="Файлы"),
+        entry("left", ru={"one": "ещё %2$lld", "other": "ещё %2$lld из %1$@"}),
+        entry("used", ru={"one": "%%", "many": "%.1f %%", "other": "%%"}),
+    )
+    found = plistlib.loads(rendered(content, format="stringsdict", lang=("ru",)))
+    assert ["cart.items", "left", "used"] == list(found)
+    assert {"%#@count@"} == {one["NSStringLocalizedFormatKey"] for one in found.values()}
+    assert ["d", "lld", "f"] == [one["count"].pop("NSStringFormatValueTypeKey") for one in found.values()]
+    assert {"NSStringPluralRuleType"} == {one["count"].pop("NSStringFormatSpecTypeKey") for one in found.values()}
+    forms = {"one": "{n} файл", "few": "{n} файла", "many": "{n} файлов", "other": "{n} файла"}
+    assert forms == found["cart.items"]["count"]
+    assert {} == plistlib.loads(rendered(content, format="stringsdict", lang=("fr",)))
+
+
+def test_a_stringsdict_refuses_what_xml_cannot_have() -> None:
+    """The mistake names the text, rather than a build that cannot read the file."""
+    content = texts(entry("bell", de={"other": "a\x07"}))
+    with pytest.raises(BrokenDocument, match=r"'a\\x07' has a character that XML"):
+        render(content, TRANSLATIONS, Variant(format="stringsdict", lang=("de",)))
+    (mistake,) = find_mistakes(content, TRANSLATIONS, ("stringsdict",))
+    assert mistake.endswith("[as stringsdict]")
 
 
 @given(several)

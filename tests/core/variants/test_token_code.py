@@ -14,9 +14,11 @@ import tree_sitter_swift
 from coloraide.everything import ColorAll
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tree_sitter import Language, Parser
 
 from gateway.core.errors import BrokenDocument
+from gateway.core.variants.model import CodeNames, NameStyle
 from gateway.core.variants.renderers.colors import to_srgb
 from gateway.core.variants.renderers.names import KOTLIN_WORDS, SWIFT_WORDS
 from tests.core.variants.samples import DESIGN_TOKENS, rendered, token, tokens
@@ -106,6 +108,37 @@ def test_every_type_has_constants_in_kotlin() -> None:
     }
     assert expected == {name: found.get(name) for name in expected}
     assert "colorSpace = ColorSpaces.ExtendedSrgb" in found["colorWide"]
+
+
+@pytest.mark.parametrize(
+    ("style", "expected"),
+    [
+        ("camel", ["color", "colorBlueGray50", "größe", "linkText", "n2xl"]),
+        ("pascal", ["Color", "ColorBlueGray50", "Größe", "LinkText", "N2xl"]),
+        ("snake", ["color", "color_blue_gray50", "größe", "link_text", "n2xl"]),
+    ],
+)
+@pytest.mark.parametrize("format_", PARSERS)
+def test_a_policy_has_its_own_names(format_: str, style: NameStyle, expected: list[str]) -> None:
+    """Of the constants, of what they are in, and of a package, where a word of the language is quoted."""
+    names = ("color.$root", "color.blue-gray50", "größe", "link.text", "2xl")
+    content = tokens(*(token(name, "number", 1) for name in names))
+    form = replace(DESIGN_TOKENS, code=CodeNames(style, "Brand", "com.example.in"))
+    source = rendered(content, form, format=format_)
+    assert not PARSERS[format_].parse(source).root_node.has_error, source.decode()
+    found = re.findall(r"^    (?:public static let|val) (\w+)", source.decode(), re.MULTILINE)
+    assert sorted(expected) == sorted(found)
+    head = "public enum Brand {" if format_ == "swift" else "object Brand {"
+    assert head in source.decode().splitlines()
+    assert (format_ == "kotlin") is source.startswith(b"package com.example.`in`\n")
+
+
+def test_names_of_a_style_that_are_one_are_refused() -> None:
+    """As two names are that the constants of an app would have in common."""
+    content = tokens(token("a.textLink", "number", 1), token("a.text-link", "number", 2))
+    form = replace(DESIGN_TOKENS, code=CodeNames("snake"))
+    with pytest.raises(BrokenDocument, match="both become 'a_text_link' in Swift"):
+        rendered(content, form, format="swift")
 
 
 def test_both_have_the_same_constants() -> None:

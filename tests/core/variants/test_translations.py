@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -14,7 +14,7 @@ from gateway.core.variants.documents import read_document
 from gateway.core.variants.formats import FORMATS
 from gateway.core.variants.model import DocumentForm, InvalidOptions, Rendered, Variant
 from gateway.core.variants.rendering import render
-from gateway.core.variants.translations import TranslationsDocument
+from gateway.core.variants.translations import Texts, TranslationsDocument, select_texts
 from tests.core.variants.samples import TRANSLATIONS, entry, languages_of, rendered, rendered_json, texts, write
 
 ASKS = replace(TRANSLATIONS, asked=(("lang", "locale", False),))
@@ -296,3 +296,52 @@ def test_a_document_may_begin_with_a_byte_order_mark() -> None:
     assert rendered(content) == rendered(mark + content)
     with pytest.raises(BrokenDocument, match=r"\$\.entries\[0\]\.values\.de"):
         rendered(mark + texts(entry("a", de=["x"])))
+
+
+leaves = (
+    st.none() | st.text(max_size=5) | st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
+)
+objects = st.dictionaries(st.sampled_from(("one", "other", "a", "b.c")), leaves, max_size=3)
+nested = st.dictionaries(st.sampled_from(("a", "b", "one")), leaves | objects, max_size=3)
+languages = ("ar", "de", "en", "fr", "pt-BR")
+listed = st.lists(st.dictionaries(st.sampled_from(languages), leaves | nested), max_size=6)
+
+
+@given(listed, st.integers(1, 5), st.integers(1, 3))
+def test_a_table_is_the_same_by_rows_and_by_columns(
+    values: list[dict[str, Any]], passes: int, rows_at_once: int
+) -> None:
+    """In however many groups its languages are read, and in however many steps; a row is also found by its position."""
+    content = texts(*({"id": f"k{index}", "values": one} for index, one in enumerate(values)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(translations, "GROUP_CELLS", 0)
+        patch.setattr(translations, "PASSES", passes)
+        patch.setattr(translations, "ROWS_AT_ONCE", rows_at_once)
+        try:
+            found = select_texts(content, TRANSLATIONS, Variant(lang=languages))
+        except BrokenDocument:
+            reject()
+        assert isinstance(found, Texts)
+        rows = list(found.rows)
+        assert list(map(list, zip(*rows, strict=True))) == list(map(list, found.rows.read_columns()))[: 5 * bool(rows)]
+        assert rows[::-1] == [found.rows[position] for position in reversed(range(len(found.keys)))]
+    for key, row in zip(found.keys, rows, strict=True):
+        entry_, *way = key.split(".")
+        for language, value in zip(languages, row, strict=True):
+            assert value == find_leaf(values[int(entry_[1:])].get(language), way)
+
+
+def find_leaf(value: Any, way: list[str]) -> Any:
+    """The leaf in a value at the end of the way, whose dots may be in a name too; None if there is none."""
+    if not isinstance(value, dict):
+        return None if way else value
+    ends = range(1, len(way) + 1)
+    found = [find_leaf(value.get(".".join(way[:end])), way[end:]) for end in ends]
+    return next((one for one in found if one is not None), None)
+
+
+@pytest.mark.parametrize("format_", FORMATS["translations"])
+def test_an_empty_document_has_any_language(format_: str) -> None:
+    """Nothing says which languages there are, so a language that no document could have is no mistake."""
+    (lang,) = languages_of(format_, ('"',))[-1:]
+    assert isinstance(render(texts(), TRANSLATIONS, Variant(format=format_, lang=lang)), Rendered)

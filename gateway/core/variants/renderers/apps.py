@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.core.errors import BrokenDocument
 from gateway.core.variants.model import Variant
-from gateway.core.variants.renderers.catalogs import NO_CELL, batches, encode_cells
+from gateway.core.variants.renderers.catalogs import NO_CELL, NO_CHARACTER, batches, encode_cells
 from gateway.core.variants.renderers.names import DART_WORDS, JAVA_WORDS, camel_case, refuse_same, snake_case
 from gateway.core.variants.renderers.text import INDENT
 from gateway.core.variants.translations import Leaf, Texts, list_entries, list_places, write_leaf
@@ -29,7 +29,9 @@ def render_android(texts: Texts, _: Variant) -> Iterator[bytes]:
     Escapes are those of the resource compiler aapt2 ("String resources", formatting and styling). A text with several
     conversions without numbers, which it refuses otherwise, says that it is not to be formatted.
     """
-    entries = [(snake_case(key, JAVA_WORDS), key, value) for key, value in list_entries(texts, texts.columns[0])]
+    entries = [
+        (snake_case(key, JAVA_WORDS), key, value) for key, value in list_entries(texts, next(texts.rows.read_columns()))
+    ]
     refuse_same(((name, key) for name, key, value in entries if not isinstance(value, dict)), "Android")
     refuse_same(((name, key) for name, key, value in entries if isinstance(value, dict)), "Android")
     yield b'<?xml version="1.0" encoding="utf-8"?>\n<resources>\n'
@@ -66,7 +68,7 @@ _APPLE_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 
 def render_strings(texts: Texts, _: Variant) -> Iterator[bytes]:
     """Render Apple's `Localizable.strings` in UTF-8. It has no plurals: `cart.items.one` is a key of its own."""
-    values = zip(texts.keys, texts.columns[0], strict=True)
+    values = zip(texts.keys, next(texts.rows.read_columns()), strict=True)
     return batches(
         f'"{_escape_apple(key)}" = "{_escape_apple(write_leaf(value))}";\n'
         for key, value in values
@@ -78,31 +80,82 @@ def _escape_apple(text: str) -> str:
     return _APPLE_ESCAPES.sub(lambda match: _APPLE_SHORT.get(match[0]) or f"\\U{ord(match[0]):04x}", text)
 
 
+_PLIST = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0">
+<dict>
+"""
+_CONVERSION = re.compile(r"%(?:\d+\$)?[-+ #0]*\d*(?:\.\d+)?((?:hh?|ll?|[qLztj])?[dDuUxXoOfFeEgGaAi])")
+
+
+def render_stringsdict(texts: Texts, _: Variant) -> Iterator[bytes]:
+    """Render Apple's `Localizable.stringsdict`: the entries with plural forms, beside the rest in `.strings`.
+
+    The number is of the type that the first conversion of the texts has, `%lld` for example, or else `%d`. The standard
+    library's plistlib is not used: it writes a carriage return as a line feed.
+    """
+    yield _PLIST.encode()
+    entries = list_entries(texts, next(texts.rows.read_columns()))
+    yield from batches(_write_plural(key, value) for key, value in entries if isinstance(value, dict))
+    yield b"</dict>\n</plist>\n"
+
+
+def _write_plural(key: str, forms: Mapping[str, Leaf]) -> str:
+    written = {form: write_leaf(text) for form, text in forms.items()}
+    found = next(filter(None, map(_CONVERSION.search, (written.get("other", ""), *written.values()))), None)
+    variable = {
+        "NSStringFormatSpecTypeKey": "NSStringPluralRuleType",
+        "NSStringFormatValueTypeKey": found[1] if found else "d",
+        **written,
+    }
+    return (
+        f"\t<key>{_escape_plist(key)}</key>\n\t<dict>\n"
+        "\t\t<key>NSStringLocalizedFormatKey</key>\n\t\t<string>%#@count@</string>\n"
+        "\t\t<key>count</key>\n\t\t<dict>\n"
+        + "".join(
+            f"\t\t\t<key>{name}</key>\n\t\t\t<string>{_escape_plist(text)}</string>\n"
+            for name, text in variable.items()
+        )
+        + "\t\t</dict>\n\t</dict>\n"
+    )
+
+
+def _escape_plist(text: str) -> str:
+    if NO_CHARACTER.search(text):
+        raise BrokenDocument("$", f"{text[:100]!r} has a character that XML, and so a stringsdict, cannot have")
+    return escape(text, {"\r": "&#13;"})
+
+
 def render_xcstrings(texts: Texts, variant: Variant) -> Iterator[bytes]:
     """Render `Localizable.xcstrings`, Xcode's string catalog: all languages in one file, forms as variations."""
-    pieces = _write_catalog(texts)
-    if variant.pretty:
-        yield msgspec.json.format(b"".join(pieces), indent=INDENT) + b"\n"
-    else:
-        yield from pieces
-
-
-def _write_catalog(texts: Texts) -> Iterator[bytes]:
-    heads = encode_cells(texts.languages)
-    yield f'{{"sourceLanguage":{encode_cells([texts.source_language or "en"])[0]},"strings":{{'.encode()
-    separator = ""
+    frame = _encode({"sourceLanguage": texts.source_language or "en", "strings": {}, "version": "1.0"}, variant)
+    start, end = frame.split(b"{}")
+    yield start + b"{"
+    heads, first = encode_cells(texts.languages), True
     entries = iter(list_places(texts).items())
     while batch := list(itertools.islice(entries, _BATCH)):
-        yield separator.encode() + ",".join(_write_strings(texts, heads, batch)).encode()
-        separator = ","
-    yield b'},"version":"1.0"}\n'
+        members = ",".join(_write_strings(texts, heads, batch))
+        yield (b"" if first else b",") + _lay_out(members, variant)
+        first = False
+    yield (b"}" if first or not variant.pretty else b"\n  }") + end
+
+
+def _lay_out(members: str, variant: Variant) -> bytes:
+    """Return members of `strings` as they stand there: indented in the object that they are in, if at all."""
+    if not variant.pretty:
+        return members.encode()
+    return msgspec.json.format(f'{{"strings":{{{members}}}}}'.encode(), indent=INDENT)[len(_OPENED) : -len(_CLOSED)]
+
+
+_OPENED, _CLOSED = b'{\n  "strings": {', b"\n  }\n}"
 
 
 def _write_strings(texts: Texts, heads: list[str], batch: list[tuple[str, dict[str, int]]]) -> Iterator[str]:
     """Yield some entries, encoding the cells of a language all at once."""
     positions = [place for _, places in batch for place in places.values()]
-    columns = [encode_cells([_write_cell(column[place]) for place in positions]) for column in texts.columns]
-    rows = zip(*columns, strict=True)
+    columns = zip(*(texts.rows[place] for place in positions), strict=True)
+    rows = zip(*(encode_cells(map(_write_cell, column)) for column in columns), strict=True)
     names = encode_cells([name for name, _ in batch])
     units = [f"{head}:{_UNIT}" for head in heads]
     for name, (_, places) in zip(names, batch, strict=True):
@@ -129,7 +182,7 @@ def _list_localizations(heads: list[str], rows: dict[str, tuple[str, ...]]) -> I
             yield f'{head}:{{"variations":{{"plural":{{{variations}}}}}}}'
 
 
-_BATCH = 500
+_BATCH = 100
 _UNIT = '{"stringUnit":{"state":"translated","value":'
 
 
@@ -143,7 +196,7 @@ def render_arb(texts: Texts, variant: Variant) -> Iterator[bytes]:
     """
     found: dict[str, str] = {"@@locale": texts.languages[0].replace("-", "_")}
     names: list[tuple[str, str]] = []
-    for key, value in list_entries(texts, texts.columns[0]):
+    for key, value in list_entries(texts, next(texts.rows.read_columns())):
         name = camel_case(key, DART_WORDS, is_ascii=True)
         names.append((name, key))
         found[name] = _build_message(key, value) if isinstance(value, dict) else write_leaf(value)

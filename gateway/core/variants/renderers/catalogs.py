@@ -86,7 +86,7 @@ def render_po(texts: Texts, _: Variant) -> Iterator[bytes]:
         head["Plural-Forms"] = write_header(rule)
     written = "".join(_quote_po(f"{name}: {value}\n") + "\n" for name, value in head.items())
     yield f'msgid ""\nmsgstr ""\n{written}'.encode()
-    entries = list_entries(texts, texts.columns[0])
+    entries = list_entries(texts, next(texts.rows.read_columns()))
     yield from batches(line for key, value in entries for line in _write_po_entries(key, value, rule))
 
 
@@ -118,7 +118,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f", "\\": "\\\\"}
 
 def render_properties(texts: Texts, _: Variant) -> Iterator[bytes]:
     """Render Java properties in ASCII, which every Java reads alike; each plural form has its own line."""
-    values = zip(texts.keys, texts.columns[0], strict=True)
+    values = zip(texts.keys, next(texts.rows.read_columns()), strict=True)
     return batches(
         f"{_NO_PROPERTY.sub(_escape_java, key)}={_NO_VALUE.sub(_escape_java, write_leaf(value))}\n"
         for key, value in values
@@ -136,7 +136,7 @@ def _escape_java(match: re.Match[str]) -> str:
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
-_NO_CHARACTER = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NO_CHARACTER = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What is no Char of XML 1.0 (2.2)."""
 _NO_TOKEN = re.compile(r"[^A-Za-z0-9._-]")
 _BLANKS = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
@@ -154,13 +154,15 @@ def render_xliff(texts: Texts, _: Variant) -> Iterator[bytes]:
         f'<xliff xmlns="urn:oasis:names:tc:xliff:document:2.0" version="2.0" {attributes}>\n'
         '  <file id="texts" xml:space="preserve">\n'
     ).encode()
-    targets = texts.columns[0] if source != target else [None] * len(texts.keys)
-    yield from batches(map(_write_unit, texts.keys, texts.columns[-1], targets))
+    yield from batches(
+        _write_unit(key, row[-1], row[0] if source != target else None)
+        for key, row in zip(texts.keys, texts.rows, strict=True)
+    )
     yield b"  </file>\n</xliff>\n"
 
 
 def _write_unit(key: str, source: Leaf, target: Leaf) -> str:
-    if _NO_CHARACTER.search(key):
+    if NO_CHARACTER.search(key):
         raise BrokenDocument("$", f"the key {key!r} has a character that XML cannot have")
     id_ = _NO_TOKEN.sub(lambda match: f":{ord(match[0]):x}:", key)
     translated = "" if target is None else f"<target>{_write_segment(target)}</target>"
@@ -172,7 +174,7 @@ def _write_unit(key: str, source: Leaf, target: Leaf) -> str:
 
 def _write_segment(value: Leaf) -> str:
     text = escape(write_leaf(value), {"\r": "&#13;"})
-    return _NO_CHARACTER.sub(lambda match: f'<cp hex="{ord(match[0]):04x}"/>', text)
+    return NO_CHARACTER.sub(lambda match: f'<cp hex="{ord(match[0]):04x}"/>', text)
 
 
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
@@ -183,8 +185,9 @@ _EXPONENT = re.compile(r"(-?\d+)(\.\d+)?e([+-]?)(\d+)")
 def render_yaml(texts: Texts, _: Variant) -> Iterator[bytes]:
     """Render Rails' YAML: the language on top, groups below. Plural forms are a group; all texts are quoted."""
     sections = list(_list_sections(texts.keys, build_tree(texts.keys), ()))
-    for language, column in zip(texts.languages, texts.columns, strict=True):
-        written = batches(_fill_sections(sections, _write_cells(column)))
+    columns = texts.rows.read_columns()
+    for language in texts.languages:
+        written = batches(_fill_sections(sections, _write_cells(next(columns))))
         first = next(written, b"")
         yield f"{_quote_yaml(language)}:{'' if first else ' {}'}\n".encode() + first
         yield from written
@@ -244,7 +247,8 @@ def _quote_yaml(text: str) -> str:
 def _write_cells(column: Sequence[Leaf]) -> list[str]:
     if not has_texts_only(column):
         column = [one if one is None or isinstance(one, str) else msgspec.Raw(_write_number(one)) for one in column]  # type: ignore[misc]  # in the place of a number
-    return encode_cells(column, _escape_unprintable)
+    starts = range(0, len(column), _BATCH)
+    return [cell for at in starts for cell in encode_cells(column[at : at + _BATCH], _escape_unprintable)]
 
 
 def _escape_unprintable(text: str) -> str:

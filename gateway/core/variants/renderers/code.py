@@ -1,8 +1,8 @@
 """Design tokens as source code of apps: Swift for SwiftUI, Kotlin for Jetpack Compose.
 
-A token is a constant, `color.text-link` is `colorTextLink`. A value with parts is a constant for each of them:
-`cardShadowBlur`, and `cardShadow2Blur` if there are several. Lengths are points and dp: one is a pixel of CSS, and
-`rem` counts 16 of them. Colors of a space that neither system knows are those of extended sRGB.
+A token is a constant, `color.text-link` is `colorTextLink` unless the policy has other names. A value with parts is a
+constant for each of them: `cardShadowBlur`, and `cardShadow2Blur` if there are several. Lengths are points and dp: one
+is a pixel of CSS, and `rem` counts 16 of them. Colors of a space that neither system knows are those of extended sRGB.
 """
 
 import re
@@ -15,7 +15,7 @@ from gateway.core.variants.design_tokens import ResolvedTokens
 from gateway.core.variants.model import Variant
 from gateway.core.variants.renderers.catalogs import batches
 from gateway.core.variants.renderers.colors import Triple, to_srgb
-from gateway.core.variants.renderers.names import KOTLIN_WORDS, SWIFT_WORDS, camel_case, refuse_same
+from gateway.core.variants.renderers.names import KOTLIN_WORDS, STYLES, SWIFT_WORDS, refuse_same
 from gateway.core.variants.renderers.tokens import find_channels
 from gateway.core.variants.token_trees import ROOT
 from gateway.core.variants.token_values import PARTS
@@ -41,15 +41,16 @@ def list_leaves(kind: str, value: Any, names: tuple[str, ...] = ()) -> Iterator[
 
 def render_swift(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
     """Render an enumeration without cases, which is how Swift writes a namespace."""
-    yield b"import SwiftUI\n\npublic enum Tokens {\n"
+    yield f"import SwiftUI\n\npublic enum {tokens.code.type} {{\n".encode()
     constants = _name_constants(tokens, SWIFT_WORDS, "Swift")
     yield from batches(f"    public static let {name}{_SWIFT[kind](value)}\n" for name, kind, value in constants)
     yield b"}\n"
 
 
 def render_kotlin(tokens: ResolvedTokens, _: Variant) -> Iterator[bytes]:
-    """Render an object in the package `tokens`. Sizes of text are in sp, all other lengths in dp."""
-    yield _KOTLIN_HEAD.encode()
+    """Render an object in a package. Sizes of text are in sp, all other lengths in dp."""
+    package = ".".join(f"`{one}`" if one in KOTLIN_WORDS else one for one in tokens.code.package.split("."))
+    yield f"package {package}\n\n{_KOTLIN_IMPORTS}\nobject {tokens.code.type} {{\n".encode()
     constants = _name_constants(tokens, KOTLIN_WORDS, "Kotlin")
     yield from batches(f"    val {name} = {_KOTLIN[kind](value)}\n" for name, kind, value in constants)
     yield b"}\n"
@@ -62,7 +63,7 @@ def _name_constants(tokens: ResolvedTokens, words: frozenset[str], where: str) -
         key = token.name.removesuffix(f".{ROOT}")
         for names, kind, value in list_leaves(token.type, token.value):
             unit = "text" if token.type == "typography" and kind == "dimension" else kind
-            name = camel_case(".".join((key, *names)))
+            name = STYLES[tokens.code.constants](".".join((key, *names)))
             keys.append((name, token.name))
             named.append((f"`{name}`" if name in words else name, unit, value))
     refuse_same(keys, where)
@@ -132,17 +133,13 @@ _SWIFT: Mapping[str, Callable[[Any], str]] = {
     "flag": lambda value: f" = {str(value).lower()}",
 }
 
-_KOTLIN_HEAD = """\
-package tokens
-
+_KOTLIN_IMPORTS = """\
 import androidx.compose.animation.core.CubicBezierEasing
 import androidx.compose.ui.graphics.Color
 import androidx.compose.ui.graphics.colorspace.ColorSpaces
 import androidx.compose.ui.unit.dp
 import androidx.compose.ui.unit.sp
 import kotlin.time.Duration.Companion.seconds
-
-object Tokens {
 """
 
 

@@ -4,10 +4,10 @@ Two keys may become one identifier: `refuse_same` tells of both, rather than los
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from gateway.core.errors import BrokenDocument
-from gateway.core.variants.model import find_repeated
+from gateway.core.variants.model import NameStyle, find_repeated
 
 
 def _words(text: str) -> frozenset[str]:
@@ -58,6 +58,29 @@ def camel_case(key: str, words: frozenset[str] = frozenset(), *, is_ascii: bool 
     name = parts[0][0].lower() + parts[0][1:] + "".join(part[0].upper() + part[1:] for part in parts[1:])
     name = f"n{name}" if not name[0].isalpha() else name
     return f"{name}_" if name in words else name
+
+
+_HUMP = re.compile(r"(?<=[^\W\dA-Z_])(?=[A-Z])")
+
+
+def pascal_case(key: str) -> str:
+    """Write `home.hero-title` as `HomeHeroTitle`; return an empty text if the key has no letter or digit."""
+    name = camel_case(key)
+    return name[:1].upper() + name[1:]
+
+
+def lower_snake_case(key: str) -> str:
+    """Write `home.heroTitle` as `home_hero_title`; return an empty text if the key has no letter or digit."""
+    name = "_".join(_WORD.findall(_HUMP.sub("_", key))).lower()
+    return f"n{name}" if name and not name[0].isalpha() else name
+
+
+STYLES: Mapping[NameStyle, Callable[[str], str]] = {
+    "camel": camel_case,
+    "pascal": pascal_case,
+    "snake": lower_snake_case,
+}
+"""How each style writes the name of a constant."""
 
 
 def refuse_same(names: Iterable[tuple[str, str]], where: str) -> None:

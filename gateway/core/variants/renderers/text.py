@@ -26,6 +26,7 @@ even escaped: a text or name with one is written as a JSON string and marked: es
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from xml.sax.saxutils import escape, quoteattr
@@ -64,10 +65,9 @@ def render_csv(texts: Texts, variant: Variant) -> Iterator[bytes]:
         yield BYTE_ORDER_MARK
     writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(["key", *map(_write_cell, texts.languages)])
-    for start in range(0, len(texts.keys), LINES_AT_ONCE):
-        lines = slice(start, start + LINES_AT_ONCE)
-        cells = (map(_write_cell, column[lines]) for column in (texts.keys, *texts.columns))
-        writer.writerows(zip(*cells, strict=True))
+    lines = zip(texts.keys, texts.rows, strict=True)
+    while batch := list(itertools.islice(lines, LINES_AT_ONCE)):
+        writer.writerows(map(_write_cell, (key, *row)) for key, row in batch)
         yield buffer.getvalue().encode()
         buffer.seek(0)
         buffer.truncate()
@@ -91,15 +91,20 @@ def render_json(texts: Texts, variant: Variant) -> Iterator[bytes]:
     """Write one object, and a line break at the end."""
     tree = build_tree(texts.keys) if variant.shape == "nested" else None
     if variant.lang is not None and len(variant.lang) == 1:
-        yield _encode(build_map(texts.keys, texts.columns[0], tree), variant) + b"\n"
+        yield _encode(build_map(texts.keys, next(texts.rows.read_columns()), tree), variant) + b"\n"
         return
-    separator = b"{"
-    for language, column in zip(texts.languages, texts.columns, strict=True):
-        content = _encode({language: build_map(texts.keys, column, tree)}, variant)
-        yield separator + content[1:-1].rstrip()
+    separator, columns = b"{", texts.rows.read_columns()
+    for language in texts.languages:  # at each step nothing is left of the language before
+        yield separator
+        yield _encode_member(language, build_map(texts.keys, next(columns), tree), variant)
         separator = b","
     end = b"\n}\n" if variant.pretty and texts.languages else b"}\n"
     yield end if texts.languages else b"{" + end
+
+
+def _encode_member(name: str, value: object, variant: Variant) -> bytes:
+    """Encode a member of an object, without the object around it."""
+    return _encode({name: value}, variant)[1 : -2 if variant.pretty else -1]
 
 
 def _encode(content: Mapping[str, object], variant: Variant) -> bytes:
@@ -162,7 +167,7 @@ class _Writer:
 
     def __init__(self, texts: Texts, *, is_pretty: bool) -> None:
         self._heads = [f"<value{_write_attribute('lang', language)}" for language in texts.languages]
-        self._columns = texts.columns
+        self._rows = texts.rows
         self._indent, self._end = (_INDENT, "\n") if is_pretty else ("", "")
         self.line_end = self._end.encode()
 
@@ -170,8 +175,8 @@ class _Writer:
         outer, inner = self._indent * depth, self._indent * (depth + 1)
         values = [
             f"{inner}{head}{_write_value(value)}{self._end}"
-            for head, column in zip(self._heads, self._columns, strict=True)
-            if (value := column[position]) is not None
+            for head, value in zip(self._heads, self._rows[position], strict=True)
+            if value is not None
         ]
         start = f"{outer}<entry{_write_attribute(attribute, name)}>{self._end}"
         return f"{start}{''.join(values)}{outer}</entry>{self._end}"

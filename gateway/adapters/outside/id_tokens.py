@@ -12,7 +12,7 @@ import msgspec
 from jwt import PyJWK, PyJWS
 from jwt.exceptions import PyJWTError
 
-from gateway.adapters.issuers.key_sets import KeySets
+from gateway.adapters.outside.key_sets import KeySets
 from gateway.core.trust.checking import MAXIMUM_SHOWN, NO_TRUST, ClaimMistake
 from gateway.core.trust.id_token import ALGORITHMS, MAXIMUM_TOKEN_LENGTH, MINIMUM_RSA_BITS, IdToken, fits
 

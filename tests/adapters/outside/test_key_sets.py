@@ -1,17 +1,19 @@
 """The keys of issuers: how often an issuer is asked, and what counts while it is away."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
 
-from gateway.adapters.issuers.key_sets import (
+from gateway.adapters.outside.key_sets import (
     DISCOVERY,
     FRESH_SECONDS,
     MAXIMUM_KEYS,
     MAXIMUM_STALE_SECONDS,
     MINIMUM_PAUSE_SECONDS,
     KeySets,
+    read_issuer,
 )
 from gateway.core.errors import IssuerUnavailable
 
@@ -56,7 +58,7 @@ def documents() -> Documents:
 
 @pytest.fixture
 def key_sets(documents: Documents, clock: Clock) -> KeySets:
-    return KeySets(documents, clock)
+    return KeySets(partial(read_issuer, documents), clock)
 
 
 async def test_known_keys_cost_no_request(key_sets: KeySets, documents: Documents, clock: Clock) -> None:

@@ -16,12 +16,7 @@ from gateway.core.policies.schema import PolicyDocument
 from gateway.core.variants.model import DocumentKind
 
 
-@click.group()
-def policy() -> None:
-    """Work with policy files."""
-
-
-@policy.command()
+@click.command()
 @click.argument("path", required=False)
 @policies_option
 @click.option(
@@ -51,7 +46,7 @@ def check(path: str | None, policies: str, own_prefix: str) -> None:
         click.echo(f"{name}: {checked.rule_count} rules, {checked.test_count} tests passed")
 
 
-@policy.command()
+@click.command()
 @redis_option
 @json_option
 def versions(redis_url: str | None, as_json: bool) -> None:
@@ -75,7 +70,7 @@ def versions(redis_url: str | None, as_json: bool) -> None:
     sys.exit(1 if any(len(processes) > 1 for processes in served.values()) else 0)
 
 
-@policy.command()
+@click.command()
 @click.option("--document", type=click.Choice(list(SCHEMAS)), help="Of the documents that variants are made of.")
 def schema(document: DocumentKind | None) -> None:
     """Print the JSON Schema of policy files, for editors; or that of a kind of document, for backends."""

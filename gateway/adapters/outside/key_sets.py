@@ -1,4 +1,4 @@
-"""The keys of issuers (RFC 7517 5), found by their discovery documents (OpenID Connect Discovery 4), and remembered.
+"""The keys of issuers, fetched and remembered: JSON Web Keys (RFC 7517 5) and those of GitHub's leak reports.
 
 Rule 1: a key that is not known yet makes the issuer be asked again, but only once in MINIMUM_PAUSE_SECONDS: ID tokens
 with made-up keys cost no requests.
@@ -43,10 +43,10 @@ class _Known(msgspec.Struct):
 
 
 class KeySets:
-    """The keys of issuers. `clock` gives seconds that only grow."""
+    """The keys of issuers, by their URLs. `read` fetches those of one; `clock` gives seconds that only grow."""
 
-    def __init__(self, fetch: Fetch, clock: Callable[[], float]) -> None:
-        self._fetch = fetch
+    def __init__(self, read: Callable[[str], Awaitable[Keys]], clock: Callable[[], float]) -> None:
+        self._read_keys = read
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._fetching: dict[str, asyncio.Task[None]] = {}
@@ -83,25 +83,36 @@ class KeySets:
     async def _read(self, issuer: str, known: _Known) -> None:
         known.tried_at = self._clock()
         try:
-            known.keys = await self._fetch_keys(issuer)
+            known.keys = await self._read_keys(issuer)
             known.fetched_at, known.problem = self._clock(), ""
         except IssuerUnavailable as error:
             known.problem = str(error)
             logger.warning("keys of the issuer %s: %s; known keys are used for a day", issuer, error)
 
-    async def _fetch_keys(self, issuer: str) -> Keys:
-        url = issuer + DISCOVERY
-        discovery = await self._fetch(url)
-        if discovery.get("issuer") != issuer:  # OpenID Connect Discovery 4.3
-            raise IssuerUnavailable(f"{url}: the document is about the issuer {str(discovery.get('issuer'))[:200]!r}")
-        place = discovery.get("jwks_uri")
-        if not isinstance(place, str):
-            raise IssuerUnavailable(f"{url}: the document has no jwks_uri")
-        listed = (await self._fetch(place)).get("keys")
-        if not isinstance(listed, list) or len(listed) > MAXIMUM_KEYS:
-            raise IssuerUnavailable(f"{place}: no list of at most {MAXIMUM_KEYS} keys")
-        found: dict[str, tuple[Mapping[str, Any], ...]] = {}
-        for key in listed:
-            if isinstance(key, dict) and isinstance(key.get("kid"), str):
-                found[key["kid"]] = (*found.get(key["kid"], ()), key)
-        return found
+
+async def read_issuer(fetch: Fetch, issuer: str) -> Keys:
+    """Return the keys of an issuer by its discovery document. Raise IssuerUnavailable."""
+    url = issuer + DISCOVERY
+    discovery = await fetch(url)
+    if discovery.get("issuer") != issuer:  # OpenID Connect Discovery 4.3
+        raise IssuerUnavailable(f"{url}: the document is about the issuer {str(discovery.get('issuer'))[:200]!r}")
+    place = discovery.get("jwks_uri")
+    if not isinstance(place, str):
+        raise IssuerUnavailable(f"{url}: the document has no jwks_uri")
+    return _list_keys(place, await fetch(place), "keys", "kid")
+
+
+async def read_leak_keys(fetch: Fetch, url: str) -> Keys:
+    """Return the keys of leak reports, as GitHub shows them at a URL. Raise IssuerUnavailable."""
+    return _list_keys(url, await fetch(url), "public_keys", "key_identifier")
+
+
+def _list_keys(url: str, document: Mapping[str, Any], member: str, name: str) -> Keys:
+    listed = document.get(member)
+    if not isinstance(listed, list) or len(listed) > MAXIMUM_KEYS:
+        raise IssuerUnavailable(f"{url}: no list of at most {MAXIMUM_KEYS} keys")
+    found: dict[str, tuple[Mapping[str, Any], ...]] = {}
+    for key in listed:
+        if isinstance(key, dict) and isinstance(key.get(name), str):
+            found[key[name]] = (*found.get(key[name], ()), key)
+    return found

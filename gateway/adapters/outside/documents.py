@@ -14,6 +14,7 @@ from gateway.adapters.ports import Upstreams
 from gateway.adapters.streams import close_unread
 from gateway.core.errors import IssuerUnavailable, UpstreamError
 from gateway.core.http.messages import ContentStream, Field
+from gateway.core.http.targets import is_protected
 from gateway.core.policies.model import TARGET_HOST, Upstream
 
 CONNECT_SECONDS = 3.0
@@ -21,19 +22,12 @@ TOTAL_SECONDS = 5.0
 """For one document, with the connection. A job waits for two of them at most, once in an hour."""
 MAXIMUM_BYTES = 256 * 1024
 """Of a document; real ones have 1 to 20 KiB."""
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _FIELDS: tuple[Field, ...] = (
     (b"accept", b"application/json"),
     (b"accept-encoding", b"identity"),
     (b"user-agent", b"token-gateway"),
 )
-
-
-def is_allowed(url: str) -> bool:
-    """Return whether documents are fetched from the URL: it is https, or http of this machine."""
-    parts = urlsplit(url)
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))
 
 
 def address_of(url: str) -> tuple[Upstream, str]:
@@ -55,7 +49,7 @@ def address_of(url: str) -> tuple[Upstream, str]:
 
 async def fetch_document(upstreams: Upstreams, url: str) -> dict[str, Any]:
     """Return the JSON object at a URL. Raise IssuerUnavailable if it is not there, too large, or no JSON object."""
-    if not is_allowed(url):
+    if not is_protected(url):
         raise IssuerUnavailable(f"{url}: documents are fetched by https only")
     address, target = address_of(url)
     try:

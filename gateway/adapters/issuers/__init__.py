@@ -1,1 +1,0 @@
-"""What other parties sign: ID tokens of CI providers, and their keys."""
