@@ -19,6 +19,8 @@ from gateway.core.moving.backups import End, Head, InvalidBackup, Key, Line, Sin
 AT_ONCE = 1000
 """Keys of one script, of those that are in no bucket; keys of a bucket that are written at once."""
 REVOKED = ":revoked"
+COMMANDS = ("TYPE", "XRANGE")
+"""What a backup needs besides the commands of the gateway itself (redis/readiness.py)."""
 BACKUP_SECONDS = 60.0
 """The most that one script may take: a bucket of a hundred million tokens takes less than a second."""
 

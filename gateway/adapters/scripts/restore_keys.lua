@@ -7,7 +7,7 @@
 local WRITE = {}
 
 function WRITE.string(key, value)
-  return redis.call('SETNX', key, value)
+  return redis.call('SET', key, value, 'NX') and 1 or 0
 end
 
 function WRITE.set(key, members)
