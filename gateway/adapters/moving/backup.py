@@ -1,8 +1,8 @@
 """Backups of tokens, owners and history: reading them from a Redis and bringing them back into one.
 
 A bucket is read by one script, so its records, revocations and history are of one instant; buckets follow each other.
-A script blocks Redis for about half a microsecond a key. A restore writes the revocations of a bucket together with its
-records, and the marker last: until then, unknown tokens are 503.
+Redis answers nobody else while a script runs. A restore writes the revocations of a bucket together with its records,
+and the marker last: until then, unknown tokens are 503.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -22,7 +22,7 @@ REVOKED = ":revoked"
 COMMANDS = ("TYPE", "XRANGE")
 """What a backup needs besides the commands of the gateway itself (redis/readiness.py)."""
 BACKUP_SECONDS = 60.0
-"""The most that one script may take: a bucket of a hundred million tokens takes less than a second."""
+"""The most that one script may take."""
 
 
 class Restored(msgspec.Struct):
