@@ -205,7 +205,7 @@ def _find_backend(
     if isinstance(outcome, Refused) or lesson.is_check or outcome.rule.cache is not None:
         return None
     received = lesson.received
-    found = cut_backend_head(received, request.id.encode())
+    found = cut_backend_head(received, b"" if _given_id(request) else request.id.encode())
     if found is None:
         raise NotLearnt("backend-answer")
     start, content = received[: found[0].length], received[found[0].length :]
