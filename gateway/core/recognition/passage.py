@@ -1,7 +1,8 @@
 """What is remembered of requests that a backend answers: the bytes that it is sent, and the heads of its answers.
 
 Rule: a head of a backend is known if it is, byte for byte, one that was learnt with the request, but for Date and
-echoes of the request's id. Content is never compared: behind an equal head it has the same length, and passes unchanged.
+echoes of the request's id. Content is never compared: behind an equal head it has the same length, and passes
+unchanged.
 """
 
 import re
