@@ -51,10 +51,7 @@ class Admissions(Protocol):
         ...
 
     def call_when_found(
-        self,
-        asked: AdmissionRequest,
-        facts: "asyncio.Future[AdmissionFacts]",
-        then: Callable[[AdmissionFacts | None], None],
+        self, facts: "asyncio.Future[AdmissionFacts]", then: Callable[[AdmissionFacts | None], None]
     ) -> None:
         """Call `then` with the result of an admission that no request awaits any more: it happens nevertheless.
 

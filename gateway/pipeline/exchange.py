@@ -151,7 +151,7 @@ class Exchange:
             return Refused(Reason.STORE_UNAVAILABLE, rule, retry_after=STORE_RETRY_SECONDS)
         except CancelledError:  # Redis charges it all the same, so the result is recorded
             leave = partial(self._leave_unanswered, request, rule, _end_of(request))
-            self._admissions.call_when_found(question, facts_to_come, leave)
+            self._admissions.call_when_found(facts_to_come, leave)
             raise
         if answered is not None:
             self._check_left(request, rule, facts)

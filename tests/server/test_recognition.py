@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import redis.asyncio
 
+from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.core.admission.decision import AdmissionFacts, Restrictions
 from gateway.core.cache.invalidation import Purge
 from gateway.core.errors import ChangeRefused
@@ -711,6 +712,27 @@ async def test_who_is_only_refused_evicts_nothing(known: KnownGateway) -> None:
     recognition = known.listener.recognition
     assert recognition is not None
     assert (0, 10) == (len(recognition._known), len(recognition._unknown))
+
+
+async def test_whoever_goes_as_redis_replies_is_recorded(known: KnownGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reply comes after the request was cancelled, and before its task knows: it is charged, and ends."""
+    text, _ = await known.mint(plan="busy")
+    take = RedisAdmissions._resolve
+    for _ in range(3):
+        client = known.connect()
+
+        def leave_and_take(admissions: RedisAdmissions, *given: Any, client: Client = client) -> None:
+            client.connection.connection_lost(None)
+            take(admissions, *given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(RedisAdmissions, "_resolve", leave_and_take)
+            client.connection.data_received(request("/export/a", text))
+            await client.until(lambda client=client: client.connection._is_lost and not known.server.tasks)
+    assert [499, 499, 499] == [line["status"] for line in await _lines(known, 3)]
+    await known.gateway.refunds.drain()
+    assert 200 == status(await known.connect().ask(request("/export/a", text)))  # at most three at once
+    assert not known.gateway.admissions._callbacks
 
 
 @pytest.mark.parametrize("mode", ["off", "on"])

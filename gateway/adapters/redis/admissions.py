@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -69,8 +70,10 @@ class RedisAdmissions:
         """Those of which no call is under way. What arrives while there is none leaves with the next call: the busier
         the gateway, the larger its batches."""
         self._waiting: list[_Waiting] = []
-        self._callbacks: dict[int, Callable[[AdmissionFacts | None], None]] = {}
-        """Callbacks for admissions that no request awaits any more, by the identity of their question."""
+        self._callbacks: dict[asyncio.Future[AdmissionFacts], Callable[[AdmissionFacts | None], None]] = {}
+        """Callbacks for admissions that no request awaits any more."""
+        self._early: WeakKeyDictionary[asyncio.Future[AdmissionFacts], AdmissionFacts | None] = WeakKeyDictionary()
+        """What was found after a request was cancelled, and before it could say so with a callback."""
 
     def ask(self, question: Question, lease: str, take: Take) -> None:
         """Ask Redis; `take` gets the time and the reply, or StoreUnavailable in the place of the reply.
@@ -94,16 +97,15 @@ class RedisAdmissions:
         return facts
 
     def call_when_found(
-        self,
-        asked: AdmissionRequest,
-        facts: "asyncio.Future[AdmissionFacts]",
-        then: Callable[[AdmissionFacts | None], None],
+        self, facts: "asyncio.Future[AdmissionFacts]", then: Callable[[AdmissionFacts | None], None]
     ) -> None:
         """Call `then` with the result of an admission that no request awaits any more; see ports.Admissions."""
-        if facts.cancelled():
-            self._callbacks[id(asked)] = then
-        else:  # the result arrived just before its request ended
+        if not facts.cancelled():  # the result arrived just before its request ended
             then(None if facts.exception() else facts.result())
+        elif facts in self._early:
+            then(self._early.pop(facts))
+        else:
+            self._callbacks[facts] = then
 
     def _flush(self) -> None:
         """Send what waits, as far as calls may be under way."""
@@ -144,22 +146,25 @@ class RedisAdmissions:
             _give(waiting, now, reply)
 
     def _resolve(self, asked: AdmissionRequest, facts: "asyncio.Future[AdmissionFacts]", now: int, reply: Any) -> None:
-        is_failed = isinstance(reply, Exception)
-        if facts.done():  # its request may have gone meanwhile, or was told that Redis is late
-            if self._callbacks:
-                self._call_back(asked, None if is_failed else read_facts(asked, now, reply))
-        elif is_failed:
-            facts.set_exception(reply)
+        try:
+            found = reply if isinstance(reply, Exception) else read_facts(asked, now, reply)
+        except Exception as error:  # a malformed record: its request fails, and would wait for ever otherwise
+            found = error
+        if facts.cancelled():
+            self._call_back(facts, None if isinstance(found, Exception) else found)
+        elif facts.done():
+            return  # its request was told that Redis is late
+        elif isinstance(found, Exception):
+            facts.set_exception(found)
         else:
-            try:
-                facts.set_result(read_facts(asked, now, reply))
-            except Exception as error:  # a malformed record: its request fails, and would wait for ever otherwise
-                facts.set_exception(error)
+            facts.set_result(found)
 
-    def _call_back(self, asked: AdmissionRequest, facts: AdmissionFacts | None) -> None:
-        callback = self._callbacks.pop(id(asked), None)
+    def _call_back(self, facts: "asyncio.Future[AdmissionFacts]", found: AdmissionFacts | None) -> None:
+        callback = self._callbacks.pop(facts, None)
         if callback is not None:
-            callback(facts)
+            callback(found)
+        else:
+            self._early[facts] = found
 
     def _arguments(self, batch: Sequence[_Waiting]) -> tuple[list[str], list[Any]]:
         numbers: dict[bytes, int] = {}
