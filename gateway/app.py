@@ -44,7 +44,7 @@ from gateway.adapters.streams import HeldBytes
 from gateway.adapters.upstream.pool import HttpUpstreams
 from gateway.core.durability import Readiness
 from gateway.core.http.assertions import Issuer
-from gateway.management.alerting import Alerting
+from gateway.management.alerting import WATCHED, Alerting
 from gateway.management.building import build_management
 from gateway.management.exchanging import TokenExchange
 from gateway.management.leaks import LeakReports
@@ -162,6 +162,7 @@ class Gateway:
             new_id=new_id,
             may_take=may_take,
             verifies=verifies,
+            watched=WATCHED if self.alerting is not None else frozenset(),
         )
 
     def set_time(self, milliseconds: int | None) -> None:
