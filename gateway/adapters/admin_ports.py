@@ -108,10 +108,19 @@ class Tokens(Protocol):
         """
         ...
 
-    async def keep(self) -> None:
+    async def server(self) -> str:
+        """Return the name of this run of the Redis server, another one after a restart or a failover.
+
+        It is empty if Redis does not tell.
+        """
+        ...
+
+    async def keep(self, server: str) -> None:
         """Wait until what was acknowledged before is on Redis' disk, if Redis can tell. Raise NotKept.
 
-        If it cannot (before 7.2, without an append-only file, or if it leaves the disk to the system), return at once.
+        `server` is what `server` returned before the changes: a server that took its place may lack them, and confirms
+        what it has. If Redis cannot tell (before 7.2, without an append-only file, or if it leaves the disk to the
+        system), return at once.
         """
         ...
 

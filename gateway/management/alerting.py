@@ -32,6 +32,8 @@ LOOK_SECONDS = 5
 """Between two looks at the history and at what requests have left."""
 MAXIMUM_NOTED = 10_000
 """Tokens that are remembered, so that each is looked at once an hour."""
+WATCHED = frozenset({Reason.REVOKED_TOKEN})
+"""The reasons of refusals that leave a note. A token may be reported as leaked long after its first refusal."""
 FORGET_SECONDS = 3600
 MAXIMUM_ENTRIES = 10_000
 """Revocations of one look."""
@@ -106,7 +108,7 @@ class Alerting:
     def note_outcome(self, outcome: Authorized | Refused, client: str) -> None:
         """Leave a note if a revoked token was used, or one that ends soon; never block and never raise."""
         if isinstance(outcome, Refused) and outcome.presented is not None:
-            if outcome.reason is Reason.REVOKED_TOKEN:
+            if outcome.reason in WATCHED:
                 self._note(_Note(outcome.presented, client))
         elif outcome.facts is not None and outcome.facts.record is not None:
             record = outcome.facts.record

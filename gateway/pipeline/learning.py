@@ -74,7 +74,10 @@ class NotLearnt(Exception):
 
 
 class Teacher:
-    """Makes conclusions of lessons. `offered` are the content codings, `clock` gives Unix seconds."""
+    """Makes conclusions of lessons. `offered` are the content codings, `clock` gives Unix seconds.
+
+    Refusals for a `watched` reason are not learnt: operators may be alerted of any of them.
+    """
 
     def __init__(
         self,
@@ -83,7 +86,9 @@ class Teacher:
         offered: tuple[bytes, ...],
         access_log: AccessLog | None,
         clock: Callable[[], float],
+        watched: frozenset[Reason] = frozenset(),
     ) -> None:
+        self._decided = DECIDED - watched
         self._releases = releases
         self._recall = recall
         self._offered = offered
@@ -100,7 +105,7 @@ class Teacher:
         asked = facts.request
         if asked.project and lesson.policies is not None and lesson.policies.masking.holds_token(asked.project):
             raise NotLearnt("token-in-path")  # the table holds no text of a token, wherever a client has written it
-        reuse = _find_reuse(lesson, request, facts, outcome)
+        reuse = _find_reuse(lesson, request, facts, outcome, self._decided)
         content = self._find_content(request, outcome, reuse, response)
         moving = _find_moving(facts, outcome, reuse)
         numbers = read_numbers(moving, facts.now, facts.reply)
@@ -171,14 +176,21 @@ class Teacher:
 
 
 def _find_reuse(
-    lesson: Lesson, request: RequestHead, facts: AdmissionFacts, outcome: Authorized | Refused
+    lesson: Lesson,
+    request: RequestHead,
+    facts: AdmissionFacts,
+    outcome: Authorized | Refused,
+    decided: frozenset[Reason],
 ) -> Reuse | None:
-    """Return how a stored answer is used; None if the response needs none."""
+    """Return how a stored answer is used; None if the response needs none.
+
+    Refusals are learnt if they are for one of the `decided` reasons.
+    """
     rule = facts.request.rule
     if rule.cost.by_outcome is not None:
         raise NotLearnt("outcome-priced")
     if isinstance(outcome, Refused):
-        if outcome.reason not in DECIDED:
+        if outcome.reason not in decided:
             raise NotLearnt("not-decided")
         return None
     if lesson.is_check:
@@ -205,7 +217,7 @@ def _find_backend(
     if isinstance(outcome, Refused) or lesson.is_check or outcome.rule.cache is not None:
         return None
     received = lesson.received
-    found = cut_backend_head(received, request.id.encode())
+    found = cut_backend_head(received, b"" if _given_id(request) else request.id.encode())
     if found is None:
         raise NotLearnt("backend-answer")
     start, content = received[: found[0].length], received[found[0].length :]

@@ -23,6 +23,7 @@ from gateway.adapters.ports import AccessLog, FailedCredentials, Passages, Polic
 from gateway.core.admission.outcomes import end_early
 from gateway.core.http.fields import build_http_date
 from gateway.core.http.messages import Ended, Response
+from gateway.core.http.reasons import Reason
 from gateway.core.http.tracing import draw_ids
 from gateway.core.policies.model import PolicySet
 from gateway.core.recognition.conclusion import (
@@ -172,7 +173,10 @@ class Generations(Generic[T]):
 
 
 class Recognition:
-    """The table of known requests. `counts` takes words for metrics (core/usage.py: RECOGNITION)."""
+    """The table of known requests. `counts` takes words for metrics (core/usage.py: RECOGNITION).
+
+    Refusals for a `watched` reason take the long way each time.
+    """
 
     def __init__(
         self,
@@ -190,6 +194,7 @@ class Recognition:
         new_id: Callable[[], str],
         may_take: Callable[[int], bool],
         verifies: bool = False,
+        watched: frozenset[Reason] = frozenset(),
     ) -> None:
         self.may_take = may_take
         """Whether one more request may go on beside so many that are in progress."""
@@ -202,7 +207,7 @@ class Recognition:
         self._releases = releases
         self._recall = recall
         self._passages = passages
-        self._teacher = Teacher(releases, recall, offered, access_log, clock)
+        self._teacher = Teacher(releases, recall, offered, access_log, clock, watched)
         self._access_log = access_log
         self._usage_counter = usage_counter
         self._failures = failures

@@ -92,10 +92,10 @@ class Arrival(asyncio.Protocol):
                 context = tls.find_context() if tls is not None else None
                 await loop.connect_accepted_socket(partial(self._connect, peer=peer), taken, ssl=context)
                 self._taken = None
-        except ValueError as error:
-            logger.warning("connection from %s closed: %s", peer, error)
         except OSError as error:  # no TLS, no common version, no certificate, too late, or gone: the client's matter
             logger.debug("connection from %s closed: %s", peer, error or "not in time")
+        except ValueError as error:  # behind OSError: a certificate that does not verify is both
+            logger.warning("connection from %s closed: %s", peer, error)
 
     def _leave(self, _: asyncio.Task[None]) -> None:
         self._server.connections.discard(self)

@@ -467,12 +467,16 @@ class Connection(asyncio.Protocol):
             self._read(data)
 
     def _read_for(self, data: bytes, lesson: Lesson | None, answered: Answered | None = None) -> None:
-        """Read a request, and learn how it is answered if it is one, alone and complete."""
+        """Read a request, and learn how it is answered if it is one, alone, complete and without content.
+
+        A backend is sent what it was sent before: the head alone, after which it would wait for the content.
+        """
         reader = self._reader
         reader.lesson, reader.answered, before = lesson, answered, reader.begun_requests
         self._read(data)
         if lesson is not None:
-            lesson.is_whole = reader.is_between and reader.begun_requests == before + 1
+            is_one = reader.is_between and reader.begun_requests == before + 1
+            lesson.is_whole = is_one and reader.content is None
         reader.lesson = reader.answered = None
 
     def _learn(self, lesson: Lesson | None, response: Response, sent: bytes) -> None:

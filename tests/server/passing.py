@@ -34,13 +34,17 @@ def answer(content: bytes = b"hello", *lines: str, status: str = "200 OK", date:
 
 
 class ScriptedBackend:
-    """Answers with `answers` in their order, and with `usual` when none is left; writes down what it is sent."""
+    """Answers with `answers` in their order, and with `usual` when none is left; writes down what it is sent.
+
+    A request's content is read before it is answered, unless the test `answers_early`.
+    """
 
     def __init__(self) -> None:
         self.answers: deque[tuple[Step, ...]] = deque()
         self.usual: tuple[Step, ...] = (answer(),)
         self.heads: list[tuple[int, bytes]] = []
-        """The heads of requests, and the number of the connection on which each came."""
+        """The heads of requests, with their content, and the number of the connection on which each came."""
+        self.answers_early = False
         self.may_go_on = asyncio.Event()
         self.raw = RawBackend(self._script)
         self.before = 0
@@ -52,11 +56,14 @@ class ScriptedBackend:
         self.answers.clear()
         self.usual = (answer(),)
         self.heads = []
+        self.answers_early = False
         self.may_go_on = asyncio.Event()
 
     async def _script(self, peer: Peer) -> None:
         while True:
             head = await peer.read_head()
+            if not self.answers_early:
+                head += await _read_content(peer, head)
             self.heads.append((peer.number - self.before, head))
             for step in self.answers.popleft() if self.answers else self.usual:
                 if step == CLOSE:
@@ -70,6 +77,13 @@ class ScriptedBackend:
                     peer.writer.write(step.replace(b"$ID", _id_of(head)))
                     await peer.writer.drain()
                     await settle()
+
+
+async def _read_content(peer: Peer, head: bytes) -> bytes:
+    if b"\r\ntransfer-encoding: chunked\r\n" in head:
+        return await peer.reader.readuntil(b"0\r\n\r\n")
+    length = head.partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]
+    return await peer.reader.readexactly(int(length or 0))
 
 
 def _id_of(head: bytes) -> bytes:

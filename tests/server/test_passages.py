@@ -262,6 +262,50 @@ async def test_what_follows_waits_for_the_backend(passing: Passing) -> None:
     assert [b"200"] * 5 + [b"404"] == [part[:3] for part in on.clients[0].split(b"HTTP/1.1 ")[1:]]
 
 
+CONTENT = {
+    "empty lines": (b"Content-Length: 4", b"\r\n\r\n"),
+    "text": (b"Content-Length: 9", b"hello\r\n\r\n"),
+    "chunks": (b"Transfer-Encoding: chunked", b"1\r\na\r\n0\r\n\r\n"),
+    "no chunk": (b"Transfer-Encoding: chunked", b"0\r\n\r\n"),
+    "awaited": (b"Content-Length: 4\r\nExpect: 100-continue", b"\r\n\r\n"),
+}
+"""Content that ends like a head, and the fields that announce it."""
+
+
+@pytest.mark.parametrize("name", CONTENT)
+async def test_content_that_ends_like_a_head_reaches_the_backend_each_time(passing: Passing, name: str) -> None:
+    """A head that announces content and is sent without it would make the next request the content."""
+
+    async def scenario(run: PassingRun) -> None:
+        lines, content = CONTENT[name]
+        data = request("/live/a", run.text, lines.decode()) + content
+        for _ in range(5):
+            assert 200 == status(await run.ask(data))
+        assert 200 == status(await run.ask(request("/live/b", run.text), run.known.connect()))
+
+    on = await passing.compare(scenario)
+    assert "recognised" not in on.counts
+    assert "learnt" not in on.counts
+
+
+async def test_an_id_of_another_request_passes_unchanged(passing: Passing) -> None:
+    """A cache before the backend repeats an answer that names the request for which it was made."""
+
+    async def scenario(run: PassingRun) -> None:
+        data = request("/live/a", run.text)
+        made = answer(b"hello", "X-Made-For: $ID")
+        run.backend.answers += [(made,), (made,)]
+        for _ in range(2):
+            await run.ask(data)
+        second = run.backend.heads[-1][1].partition(b"\r\nx-request-id: ")[2].partition(b"\r\n")[0]
+        run.backend.usual = (made.replace(b"$ID", second),)
+        for _ in range(4):
+            assert b"\r\nx-made-for: " + second + b"\r\n" in await run.ask(data)
+
+    on = await passing.compare(scenario)
+    assert 1 < on.counts["recognised"], on.counts
+
+
 async def test_a_silent_backend_is_504(passing: Passing) -> None:
     """Time limits are those of the rule; the backend is not asked again."""
 

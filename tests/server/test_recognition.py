@@ -6,12 +6,13 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 import redis.asyncio
 
+from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.core.admission.decision import AdmissionFacts, Restrictions
 from gateway.core.cache.invalidation import Purge
 from gateway.core.errors import ChangeRefused
@@ -29,6 +30,7 @@ from gateway.core.tokens.overrides import OverrideRequest
 from gateway.core.tokens.owners import OwnerChange, OwnerStatus
 from gateway.core.tokens.records import without_use
 from gateway.core.tokens.text import mint
+from gateway.management.alerting import FORGET_SECONDS
 from gateway.management.purging import purge
 from gateway.pipeline.recognition import MAXIMUM_LESSONS, Generations
 from tests.server.recognising import (
@@ -710,6 +712,45 @@ async def test_who_is_only_refused_evicts_nothing(known: KnownGateway) -> None:
     recognition = known.listener.recognition
     assert recognition is not None
     assert (0, 10) == (len(recognition._known), len(recognition._unknown))
+
+
+async def test_whoever_goes_as_redis_replies_is_recorded(known: KnownGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reply comes after the request was cancelled, and before its task knows: it is charged, and ends."""
+    text, _ = await known.mint(plan="busy")
+    take = RedisAdmissions._resolve
+    for _ in range(3):
+        client = known.connect()
+
+        def leave_and_take(admissions: RedisAdmissions, *given: Any, client: Client = client) -> None:
+            client.connection.connection_lost(None)
+            take(admissions, *given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(RedisAdmissions, "_resolve", leave_and_take)
+            client.connection.data_received(request("/export/a", text))
+            await client.until(lambda client=client: client.connection._is_lost and not known.server.tasks)
+    assert [499, 499, 499] == [line["status"] for line in await _lines(known, 3)]
+    await known.gateway.refunds.drain()
+    assert 200 == status(await known.connect().ask(request("/export/a", text)))  # at most three at once
+    assert not known.gateway.admissions._callbacks
+
+
+@pytest.mark.parametrize("mode", ["off", "on"])
+async def test_each_use_of_a_revoked_token_is_told_where_alerts_are_on(
+    redis_url: str, tmp_path: Path, mode: Literal["off", "on"]
+) -> None:
+    """The token may be reported as leaked after its requests would have come to be recognised."""
+    settings = {"alerts_url": "https://ops.example/", "alerts_secret": "whsec_" + "QUJD" * 8}
+    async with open_known(redis_url, tmp_path, mode, **settings) as known:
+        text, identity = await known.mint(plan="plain")
+        await revoke(known, identity)
+        alerting = known.gateway.alerting
+        assert alerting is not None
+        client = known.connect()
+        for number in range(5):
+            alerting._clock = lambda number=number: NOW / 1000 + 2 * number * FORGET_SECONDS  # type: ignore[misc]
+            assert 401 == status(await client.ask(request("/export/a", text)))
+        assert 5 == len(alerting._notes)
 
 
 async def test_a_good_token_over_its_limit_is_kept_with_the_good_ones(known: KnownGateway) -> None:

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -95,6 +96,8 @@ class RedisAdmissions:
         self._drained: asyncio.Future[None] | None = None
         self._callbacks: dict[asyncio.Future[AdmissionFacts], Callable[[AdmissionFacts | None], None]] = {}
         """Callbacks for admissions that no request awaits any more, by what their requests have awaited."""
+        self._early: WeakKeyDictionary[asyncio.Future[AdmissionFacts], AdmissionFacts | None] = WeakKeyDictionary()
+        """What was found after a request was cancelled, and before it could say so with a callback."""
 
     def ask(self, question: Question, lease: str, take: Take) -> None:
         """Ask Redis; `take` gets the time and the reply, or StoreUnavailable in the place of the reply.
@@ -136,10 +139,12 @@ class RedisAdmissions:
         self, facts: "asyncio.Future[AdmissionFacts]", then: Callable[[AdmissionFacts | None], None]
     ) -> None:
         """Call `then` with the result of an admission that no request awaits any more; see ports.Admissions."""
-        if facts.cancelled():
-            self._callbacks[facts] = then
-        else:  # the result arrived just before its request ended
+        if not facts.cancelled():  # the result arrived just before its request ended
             then(None if facts.exception() else facts.result())
+        elif facts in self._early:
+            then(self._early.pop(facts))
+        else:
+            self._callbacks[facts] = then
 
     def _flush(self) -> None:
         """Send what waits, as far as calls may be under way."""
@@ -197,18 +202,25 @@ class RedisAdmissions:
             _give(waiting, now, reply)
 
     def _resolve(self, asked: AdmissionRequest, facts: "asyncio.Future[AdmissionFacts]", now: int, reply: Any) -> None:
-        is_failed = isinstance(reply, Exception)
-        if facts.done():  # its request may have gone meanwhile, or was told that Redis is late
-            callback = self._callbacks.pop(facts, None)
-            if callback is not None:
-                callback(None if is_failed else read_facts(asked, now, reply))
-        elif is_failed:
-            facts.set_exception(reply)
+        try:
+            found = reply if isinstance(reply, Exception) else read_facts(asked, now, reply)
+        except Exception as error:  # a malformed record: its request fails, and would wait for ever otherwise
+            found = error
+        if facts.cancelled():
+            self._call_back(facts, None if isinstance(found, Exception) else found)
+        elif facts.done():
+            return  # its request was told that Redis is late
+        elif isinstance(found, Exception):
+            facts.set_exception(found)
         else:
-            try:
-                facts.set_result(read_facts(asked, now, reply))
-            except Exception as error:  # a malformed record: its request fails, and would wait for ever otherwise
-                facts.set_exception(error)
+            facts.set_result(found)
+
+    def _call_back(self, facts: "asyncio.Future[AdmissionFacts]", found: AdmissionFacts | None) -> None:
+        callback = self._callbacks.pop(facts, None)
+        if callback is not None:
+            callback(found)
+        else:
+            self._early[facts] = found
 
     def _arguments(self, batch: Sequence[_Waiting], changes: Sequence[LeaseChange]) -> tuple[list[str], list[Any]]:
         numbers: dict[bytes, int] = {}

@@ -29,7 +29,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
 from gateway.adapters.redis import keys as redis_keys
-from gateway.adapters.redis.private import over_network
+from gateway.adapters.redis.private import over_network, retire_connections
 from gateway.adapters.redis.topologies.sentinel import FollowingPool, open_following_client
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 from gateway.core.store_url import SCHEMES, is_behind_sentinels, parse_sentinel_url
@@ -226,7 +226,7 @@ class RedisConnection:
     async def run(self, command: Callable[[Client], Awaitable[Answer]], more_seconds: float = 0) -> Answer:
         """Return the result of `command`. Raise StoreUnavailable if Redis does not answer in time or refuses.
 
-        A command that makes Redis wait has `more_seconds` than others.
+        A command that makes Redis wait has `more_seconds` than others; one that has waited already has fewer.
         """
         return await self._run(command, lambda: self._run_on_live_connection(command), more_seconds)
 
@@ -248,9 +248,9 @@ class RedisConnection:
             self.record_success(caller)
         return answer
 
-    async def run_script(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
+    async def run_script(self, script: "Script", keys: list[str], arguments: list[Any], more_seconds: float = 0) -> Any:
         """Run a script with one EVALSHA; if Redis does not know it (after a restart), send it in full."""
-        return await self.run(partial(script.run, keys=keys, arguments=arguments))
+        return await self.run(partial(script.run, keys=keys, arguments=arguments), more_seconds)
 
     async def run_script_once(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
         """Run a script that must not run twice. If the connection breaks, it is not retried: it may have run."""
@@ -311,6 +311,7 @@ class RedisConnection:
     def _open_circuit(self, why: str, code: str = "") -> None:
         if self._probing is None:
             logger.warning(why)
+            retire_connections(self.client)  # also those in use: the next command must not meet the same server again
             self._open_for = code
             self._probing = asyncio.create_task(self._probe())
             self._set_circuit()

@@ -1,7 +1,8 @@
 """What is remembered of requests that a backend answers: the bytes that it is sent, and the heads of its answers.
 
-Rule: a head of a backend is known if it is, byte for byte, one that was learnt with the request, but for Date and an
-echo of X-Request-Id. Content is never compared: behind an equal head it has the same length, and passes unchanged.
+Rule: a head of a backend is known if it is, byte for byte, one that was learnt with the request, but for Date and
+echoes of the request's id. Content is never compared: behind an equal head it has the same length, and passes
+unchanged.
 """
 
 import re
@@ -23,7 +24,6 @@ DATE_BYTES = 29
 # IMF-fixdate, RFC 9110 5.6.7
 _DATE = re.compile(rb"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 _DATE_LINE = re.compile(rb"\r\ndate:[ \t]*(%b)(?=\r\n)" % _DATE.pattern, re.IGNORECASE)
-_ECHO = re.compile(rb"\r\nx-request-id:[ \t]*([!-~]*)(?=\r\n)", re.IGNORECASE)
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -106,14 +106,19 @@ def cut_request(sent: bytes, values: Values, given: Sequence[str]) -> Form | Non
 
 
 def cut_backend_head(received: bytes, request_id: bytes) -> tuple[BackendHead, bytes | None] | None:
-    """Return the form of the head that an answer begins with, and its Date, if any; None if it cannot be cut."""
+    """Return the form of the head that an answer begins with, and its Date, if any; None if it cannot be cut.
+
+    `request_id` is empty if it does not move. Wherever else it stands, it may be an echo, which moves, or be repeated
+    from the answer to that request, which does not: the form has a hole there, so only an echo is known again.
+    """
     length = received.find(b"\r\n\r\n") + 4
     head = received[:length]
     dates = [match.span(1) for match in _DATE_LINE.finditer(head)]
     if length < 4 or len(dates) > 1:
         return None
     holes = [(start, end, DATE) for start, end in dates]
-    holes += [(*match.span(1), ID) for match in _ECHO.finditer(head) if match[1] == request_id]
+    if request_id:
+        holes += [(*match.span(), ID) for match in re.finditer(re.escape(request_id), head)]
     draft, at = Draft(), 0
     for start, end, position in sorted(holes):
         draft.add(head[at:start])
