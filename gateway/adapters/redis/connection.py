@@ -220,6 +220,8 @@ class RedisConnection:
         self._probing: asyncio.Task[None] | None = None
         self._open_for = ""
         """The error code for which the circuit was opened; empty if Redis did not answer."""
+        self.era = 0
+        """How often the circuit was opened: connections of before may lead to a server that is no master any more."""
         self.is_circuit_open: bool = follow is not None and follow.is_circuit_open
         """Whether the circuit is open: Redis did not answer and has not answered a probe since."""
 
@@ -311,6 +313,7 @@ class RedisConnection:
     def _open_circuit(self, why: str, code: str = "") -> None:
         if self._probing is None:
             logger.warning(why)
+            self.era += 1
             retire_connections(self.client)  # also those in use: the next command must not meet the same server again
             self._open_for = code
             self._probing = asyncio.create_task(self._probe())

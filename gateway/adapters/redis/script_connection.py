@@ -15,7 +15,7 @@ from typing import Any, Self, TypeAlias
 import hiredis
 
 from gateway.adapters.redis.connection import Client, RedisConnection, Script, StallTolerantTimeout
-from gateway.adapters.redis.private import is_retired, take_over
+from gateway.adapters.redis.private import take_over
 from gateway.core.errors import StoreUnavailable
 
 NOTHING_WAS_RUN = ("NOSCRIPT", "LOADING")
@@ -77,11 +77,6 @@ class DirectConnection(asyncio.Protocol):
             self._watch(answered)
 
     @property
-    def is_usable(self) -> bool:
-        """Whether a command may be sent: it is open, and the circuit was not opened since it was."""
-        return self.is_open and not is_retired(self._connection)
-
-    @property
     def waited_seconds(self) -> float:
         """The seconds that the last command has waited so far."""
         return self._loop.time() - self._late_at + self._timeout_seconds
@@ -135,12 +130,14 @@ class ScriptRunner:
         self._connection = connection
         self._script = script
         self._direct: DirectConnection | None = None
+        self._opened_in = 0
+        """The era of the connection in which the direct one was opened: in a later one it is used no more."""
         self._task: asyncio.Task[None] | None = None
 
     def call(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
         """Call the script; `answered` gets the answer, StoreUnavailable, or the error of an unsendable argument."""
-        direct = self._direct
-        if direct is None or not direct.is_usable or self._connection.is_circuit_open:
+        direct, connection = self._direct, self._connection
+        if direct is None or not direct.is_open or connection.is_circuit_open or connection.era != self._opened_in:
             self._call_slowly(keys, arguments, answered)
             return
         command = ("EVALSHA", self._script.sha, len(keys), *keys, *arguments)
@@ -178,6 +175,7 @@ class ScriptRunner:
             if lost is not None:
                 await lost.return_to_pool()
             answer = await self._connection.run_script(self._script, keys, arguments, -waited_seconds)
+            self._opened_in = self._connection.era
             self._direct = await self._open()
         except Exception as error:
             answer = error
