@@ -14,7 +14,7 @@ JOBS ?= 2
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 TESTS ?= unit
 
-.PHONY: install lock demo docs reference pictures test verify test-fast test-latest test-lowest coverage package fuzz check format lint types bench plots soak scale startup clean
+.PHONY: install lock demo docs reference pictures test verify test-fast test-latest test-lowest coverage package fuzz check format lint types bench plots soak simulate faults scale startup clean
 
 # What requirements.lock pins, and this checkout.
 install: $(READY)
@@ -124,6 +124,14 @@ plots: install
 # A million requests while tokens, owners and policies change, compared both ways; then a worker's memory.
 soak: install
 	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+# A thousand seeds of the gateway under simulated faults (docs/development/testing.md). ARGS="--seed 7" replays one.
+simulate: install
+	@$(BIN)/python -m tests.simulation $(ARGS)
+
+# The table of docs/operations/faults.md, with real processes. ARGS=--write writes it.
+faults: install
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 # What a million tokens cost Redis, in bytes and in time.
 scale: install

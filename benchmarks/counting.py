@@ -9,6 +9,7 @@ import statistics
 import time
 from typing import Any
 
+from gateway.adapters.redis.admissions import RedisAdmissions
 from gateway.adapters.redis.connection import EMBEDDED, RedisConnection, open_client
 from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
 from gateway.adapters.redis.usage import RedisUsageCounter
@@ -40,7 +41,7 @@ class Policies:
 
 async def measure() -> None:
     connection = RedisConnection(open_client(EMBEDDED, 5), 5)
-    refunds = RedisQuotaRefunds(connection, request_ids().__next__)
+    refunds = RedisQuotaRefunds(connection, RedisAdmissions(connection), request_ids().__next__)
     counting = RedisUsageCounter(connection, {}, time.time)
 
     def build(counting: RedisUsageCounter | None) -> Exchange:

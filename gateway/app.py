@@ -88,7 +88,8 @@ USAGE_TIMEOUT_SECONDS = 2.0
 class Gateway:
     """The parts of one worker, built from the settings. A given `client` is used and closed as its own.
 
-    `upstreams` replace the policies' backends. `policies` are shared by several gateways of one process.
+    `upstreams` replace the policies' backends. `policies` are shared by several gateways of one process. `clock` gives
+    Unix seconds; `new_id` gives names that no other worker gives.
     """
 
     def __init__(
@@ -97,20 +98,21 @@ class Gateway:
         client: "Client | None" = None,
         upstreams: "Upstreams | None" = None,
         policies: PolicyFiles | None = None,
+        clock: Callable[[], float] = time.time,
+        new_id: Callable[[], str] | None = None,
     ) -> None:
         client = client or open_client(settings.redis_url, settings.redis_timeout, settings.sentinel_password)
         self.cache_counts: Counter[str] = Counter()
-        self.redis = RedisConnection(client, settings.redis_timeout, self.cache_counts)
-        self.readiness = RedisReadiness(self.redis, allows_eviction=settings.allow_eviction)
-        keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
-        self.public_keys = keys.published if keys else ()
-        issuer = Issuer(settings.assertion_issuer, keys.sign) if keys else None
+        redis = self.redis = RedisConnection(client, settings.redis_timeout, self.cache_counts)
+        self.readiness = RedisReadiness(redis, allows_eviction=settings.allow_eviction)
+        issuer, self._clock = self._open_issuer(settings), clock
         self.own, self.policies = parse_own_addresses(settings), policies or open_policies(settings)
-        self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(self.redis)
+        self.upstreams, self.tokens = HttpUpstreams(), RedisTokens(redis)
         self.managing = BoundedConnection(client, settings.redis_timeout, self.cache_counts)  # not admissions' own
         self.management = build_management(self.managing, self.policies, settings.token_pepper)
         self.streams = StreamWatch(self.tokens.find_facts)
-        self.refunds = RedisQuotaRefunds(self.redis, request_ids().__next__)
+        self.admissions = RedisAdmissions(redis)
+        self.refunds = RedisQuotaRefunds(redis, self.admissions, new_id or request_ids().__next__)
         self.access_log = FileAccessLog(settings.access_log, self.cache_counts) if settings.access_log else None
         exports = self.exports = self._open_exports(settings, client)
         self.encoder, self.renderer = ContentEncoder(), ProcessRenderer()
@@ -120,10 +122,9 @@ class Gateway:
         documents = ExportCache(content_store, UpstreamFetcher(*parts, None, issuer, instance), self.fetches, Counter())
         self.fetcher = UpstreamFetcher(*parts, VariantBuilder(documents, exports, self.renderer), issuer, instance)
         self.export_cache = ExportCache(content_store, self.fetcher, self.fetches, self.cache_counts, self.heads)
-        self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
-        self.usage_counter = RedisUsageCounter(self.counting_redis, self.cache_counts, time.time)
-        self.versions = RedisVersions(self.counting_redis, process_name(), self.policies)
-        self.admissions = RedisAdmissions(self.redis)
+        counting = self.counting_redis = RedisConnection(client, USAGE_TIMEOUT_SECONDS)
+        self.usage_counter = RedisUsageCounter(counting, self.cache_counts, clock)
+        self.versions = RedisVersions(counting, process_name(), self.policies)
         self.failures = FailedCredentials(settings.failed_credentials) if settings.failed_credentials else None
         self.authenticator = Authenticator(self.failures, settings.token_pepper.encode())
         self._open_outside(settings)
@@ -135,7 +136,7 @@ class Gateway:
             streams=self.streams,
             authenticator=self.authenticator,
             access_log=self.access_log,
-            clock=time.time,
+            clock=clock,
             usage_counter=self.usage_counter,
             issuer=issuer,
             product_api=ProductApi(self.management),
@@ -157,7 +158,7 @@ class Gateway:
             usage_counter=self.usage_counter,
             failures=self.failures,
             counts=self.cache_counts,
-            clock=time.time,
+            clock=self._clock,
             new_id=new_id,
             may_take=may_take,
             verifies=verifies,
@@ -169,6 +170,12 @@ class Gateway:
         self.admissions.now = self.refunds.now = self.exports.now = self.fetches.now = milliseconds
         if self.heads is not None:
             self.heads.now = milliseconds
+
+    def _open_issuer(self, settings: Settings) -> Issuer | None:
+        """Return who signs assertions, if there is a key, and take in the keys that are published."""
+        keys = SigningKeys(settings.assertion_key) if settings.assertion_key else None
+        self.public_keys = keys.published if keys else ()
+        return Issuer(settings.assertion_issuer, keys.sign) if keys else None
 
     def _open_exports(self, settings: Settings, client: Client) -> RedisExports:
         """Open the exports, in the Redis of the tokens or in one of their own, and the connections for them."""

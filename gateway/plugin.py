@@ -115,7 +115,15 @@ class GatewayPlugin(InitPlugin, ReceiveRoutePlugin, CLIPlugin):
         patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
         trusted = parse_trusted_proxies(self.settings)
         acceptor = RequestAcceptor(self.policies, self.now, request_ids().__next__, trusted)
-        self._gate = Gate(self, GateOptions(self._policy.name, raise_refusals, patterns, exclude_opt_key), acceptor)
+        options = GateOptions(
+            policy=self._policy.name,
+            raises=raise_refusals,
+            exclude=patterns,
+            exclude_opt_key=exclude_opt_key,
+            remembers=self.settings.recognition != "off",
+            verifies=self.settings.recognition == "verify",
+        )
+        self._gate = Gate(self, options, acceptor)
 
     @property
     def middleware(self) -> Callable[[ASGIApp], ASGIApp]:
@@ -290,7 +298,6 @@ NOT_OBEYED = (
     "sign_in",
     "workers",
     "max_requests",
-    "recognition",
     "log_format",
     "log_level",
 )

@@ -81,7 +81,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     answers in 0.25 seconds, the timeout of Redis: those that wait longer would be refused too, but after the work."""
     recognition: Literal["on", "off", "verify"] = "on"
     """Whether a request whose bytes were seen before is answered without parsing it again; Redis is asked all the same.
-    `verify` also answers it the long way, compares both answers, and logs each difference."""
+    `verify` also answers it the long way, compares both answers, and logs each difference. With the plugin,
+    it is about how a request is read."""
     stop_timeout: Annotated[int, Meta(ge=0)] = 30
     """Seconds that requests in progress may take to end when the gateway stops."""
     failed_credentials: str = ""

@@ -3,10 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.admission.explanation import Inspection
 from gateway.core.errors import ChangeRefused
-from gateway.core.http.messages import ResponseHead
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.tokens.audit import AuditEntry, AuditQuery
 from gateway.core.tokens.idempotency import KeyClaim
@@ -110,10 +108,19 @@ class Tokens(Protocol):
         """
         ...
 
-    async def keep(self) -> None:
+    async def server(self) -> str:
+        """Return the name of this run of the Redis server, another one after a restart or a failover.
+
+        It is empty if Redis does not tell.
+        """
+        ...
+
+    async def keep(self, server: str) -> None:
         """Wait until what was acknowledged before is on Redis' disk, if Redis can tell. Raise NotKept.
 
-        If it cannot (before 7.2, without an append-only file, or if it leaves the disk to the system), return at once.
+        `server` is what `server` returned before the changes: a server that took its place may lack them, and confirms
+        what it has. If Redis cannot tell (before 7.2, without an append-only file, or if it leaves the disk to the
+        system), return at once.
         """
         ...
 
@@ -214,12 +221,8 @@ class Claims(Protocol):
 class UsageCounter(Protocol):
     """The counter of answered requests."""
 
-    def count_request(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
-        """Count a request in memory; never block and never raise."""
-        ...
-
-    def count_key(self, key: UsageKey) -> None:
-        """Count one request as `count_request` does, by what it counts as (usage.build_usage_key)."""
+    def count_request(self, key: UsageKey) -> None:
+        """Count a request in memory, by what it counts as (usage.build_usage_key); never block and never raise."""
         ...
 
 

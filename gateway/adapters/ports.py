@@ -189,7 +189,7 @@ class Releases(Protocol):
         ...
 
     def release(self, lease: str, leased: Sequence[tuple[str, Quota]]) -> None:
-        """End the request of this lease: soon it is counted no longer."""
+        """End the request of this lease: no later admission of this worker counts it."""
         ...
 
 

@@ -26,6 +26,15 @@ COMMANDS = {
     "export": Listed("gateway.cli.exports.documents:export", "Work with the documents that exports are made of."),
     "cache": Listed("gateway.cli.cache:cache", "Work with stored exports."),
     "audit": Listed("gateway.cli.audit:audit", "See the history of changes."),
+    "backup": Listed(
+        "gateway.cli.moving.backup:backup",
+        "Write tokens, revocations, owners, overrides and history to FILE, or to standard output: digests, never "
+        "texts.",
+    ),
+    "restore": Listed(
+        "gateway.cli.moving.backup:restore",
+        "Bring a backup back. What is in Redis already stays, and what was revoked since is revoked.",
+    ),
     "redis": Listed("gateway.cli.redis:redis", "Check a Redis, or say that an empty one is meant."),
     "verify-backend": Listed(
         "gateway.cli.exports.verify_backend:verify_backend",

@@ -125,13 +125,24 @@ class StoreUnavailable(GatewayError):
 
 
 class NotKept(StoreUnavailable):
-    """The change is made and in effect, but Redis has not confirmed within `seconds` that it is on its disk."""
+    """The change was made, but Redis has not confirmed within `seconds` that it is on its disk."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
             f"redis: done and in effect, but Redis did not confirm within {seconds:g} s that it is on its disk. "
             "If Redis or its machine fails now, it may be undone. Do it again to wait again; `gateway redis check` "
             "says what Redis promises"
+        )
+
+
+class MaybeUndone(NotKept):
+    """The change was made, and Redis was restarted or replaced before it confirmed that it had kept the change."""
+
+    def __init__(self) -> None:
+        StoreUnavailable.__init__(
+            self,
+            "redis: done, but Redis was restarted, or another server took over, before it confirmed that the change "
+            "is on its disk: it may be undone. Do it again to make sure",
         )
 
 

@@ -55,24 +55,28 @@ class OwnCall:
 
     async def _pass_out(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            head = ResponseHead(message["status"], [field for field in _read(message) if field[0] not in OWN])
-            had_date = any(name == b"date" for name, _ in head.fields)
-            fields = (await self._permission.begin(head)).fields
-            if not had_date:  # the server sets Date itself
-                fields = [field for field in fields if field[0] != b"date"]
-            await self._send(cast(Any, {**message, "headers": fields}))
+            head = await self._permission.begin(ResponseHead(message["status"], _read(message)))
+            await self._send(cast(Any, {**message, "headers": head.fields}))
             self._has_begun = True
             # A complete answer ends before that, as nearly all do.
             asyncio.get_running_loop().call_soon(self._permission.follow)
             return
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if is_last:
+            self._permission.release()  # before the client can ask again
         await self._send(message)
         if message["type"] == "http.response.body":
             self._permission.sent_bytes += len(message.get("body", b""))
-            if not message.get("more_body", False):
+            if is_last:
                 self._permission.is_complete = True
                 self._has_begun = False  # there is nothing left to abort
                 self._permission.close()
 
 
 def _read(message: Any) -> list[Field]:
-    return [(bytes(name).lower(), bytes(value)) for name, value in message.get("headers", ())]
+    """Return the fields of the handler's answer, but for those that the gate sets."""
+    return [
+        (folded, bytes(value))
+        for name, value in message.get("headers", ())
+        if (folded := bytes(name).lower()) not in OWN
+    ]

@@ -23,7 +23,7 @@ from litestar.types import ASGIApp, Empty, HTTPScope, Receive, Scope, Send, WebS
 from litestar.utils.scope.state import ScopeState
 
 from gateway.adapters.ports import PolicySource
-from gateway.core.admission.decision import Authorized, Refused, effective_scopes
+from gateway.core.admission.decision import AdmissionFacts, Authorized, Refused, effective_scopes, scope_grantors
 from gateway.core.admission.outcomes import build_refused
 from gateway.core.cache.keys import is_cacheable
 from gateway.core.errors import ClientGone, StreamRevoked, UpstreamError
@@ -33,18 +33,24 @@ from gateway.core.http.targets import parse_path
 from gateway.core.policies.guarded import GuardedRules
 from gateway.core.policies.model import Rule
 from gateway.core.tokens.credentials import find_credential
+from gateway.core.tokens.records import TokenRecord
 from gateway.core.upstream.client_fields import MISLEADING, ByName, fold, fold_all
 from gateway.core.upstream.forwarding import Principal
 from gateway.litestar_plugin.calls import OwnCall
 from gateway.litestar_plugin.guards import STATE_KEY, Admitted, Needs, Requires, admission_of, needs_of
 from gateway.litestar_plugin.handlers import CALL, VIA, Call, identify
+from gateway.litestar_plugin.memory import Memory, select
 from gateway.litestar_plugin.refusals import build_exception
 from gateway.litestar_plugin.websockets import OpenSocket, deny, take_token
-from gateway.pipeline.exchange import Exchange
+from gateway.pipeline.exchange import Exchange, Reading
 from gateway.server.asgi import read_scope, reply
 from gateway.server.requests import RequestAcceptor
 
 logger = logging.getLogger(__name__)
+
+
+MAXIMUM_PRINCIPALS = 4096
+"""Principals kept: about 2 MB."""
 
 
 class _Kept(dict[frozenset[bytes], ByName[bool]]):
@@ -70,6 +76,24 @@ class GateOptions(msgspec.Struct, frozen=True):
     """Patterns of the paths that the gate ignores."""
     exclude_opt_key: str = ""
     """The key in the `opt` of handlers that the gate ignores."""
+    remembers: bool = True
+    """Whether it is remembered how requests were read (memory.py)."""
+    verifies: bool = False
+    """Whether what is remembered is compared with the request as it is read anew."""
+
+
+class _Read(msgspec.Struct, frozen=True):
+    """One request that needs a token, as it was read."""
+
+    request: RequestHead
+    rule: Rule
+    reading: Reading | Refused
+    passed: list[Field]
+    """The fields that the handler gets, but for the request's id."""
+    is_for_others: bool
+    """Whether the exchange answers it: the answer may be stored, or the rule manages tokens."""
+    key: bytes = b""
+    """The key under which it is to be remembered once it is admitted; empty if it is not to be."""
 
 
 class GateDependencies(Protocol):
@@ -99,6 +123,9 @@ class Gate:
         self._options = options
         self._acceptor = acceptor
         self._rules = GuardedRules(dependencies.policies.current, options.policy)
+        self._memory = Memory() if options.remembers else None
+        self._principals: dict[tuple[str, ...], Principal] = {}
+        """By what they are made of."""
         self._needs: dict[BaseRouteHandler, Needs | None] = {}
         self._excluded = re.compile("|".join(options.exclude)) if options.exclude else None
 
@@ -120,27 +147,67 @@ class Gate:
         return gated
 
     async def _answer(self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        read = self._read(scope)
+        if isinstance(read, RequestHead):
+            _set_fields(scope, list(read.fields))  # identity fields of the client reach no handler
+            await app(scope, receive, send)
+        elif read.is_for_others:
+            await self._answer_for_others(app, scope, receive, send, read)
+        else:
+            await self._serve(app, scope, receive, send, read)
+
+    def _read(self, scope: HTTPScope) -> "_Read | RequestHead":
+        """Return the request as it is read, from memory if it was seen before; only its head if it needs no token."""
+        if self._memory is None or self._dependencies.override is not None:
+            return self._read_anew(scope, b"")
+        key = self._memory.key_of(scope)
+        known = self._memory.recall(key, scope, self._dependencies.policies.current)
+        if known is None:
+            return self._read_anew(scope, key)
+        request = self._acceptor.accept_again(known.head, select(scope["headers"], known.accepted))
+        reading = self._dependencies.exchange.read_again(request, known.reading)
+        read = _Read(
+            request, known.reading.question.rule, reading, select(scope["headers"], known.passed), known.is_for_others
+        )
+        if self._options.verifies:
+            self._compare(read, self._read_anew(scope, b""))
+        return read
+
+    def _read_anew(self, scope: HTTPScope, key: bytes) -> "_Read | RequestHead":
         request = self._accept(scope)
         rule = self._find_rule(scope, request)
         if rule is None or self._can_do_without(scope, request, rule):
-            _set_fields(scope, request.fields)  # identity fields of the client reach no handler
-            await app(scope, receive, send)
-        elif _is_made_for_others(scope, request, rule) or rule.manage is not None:
-            await self._answer_for_others(app, scope, receive, send, request, rule)
-        else:
-            await self._serve(app, scope, receive, send, request, rule)
+            return request
+        is_for_others = rule.manage is not None or _is_made_for_others(scope, request, rule)
+        reading = self._dependencies.exchange.read_request(request, rule)
+        return _Read(request, rule, reading, _find_passed(request, rule), is_for_others, key)
 
-    async def _serve(
-        self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, request: RequestHead, rule: Rule
-    ) -> None:
+    def _compare(self, read: "_Read", anew: "_Read | RequestHead") -> None:
+        """Log how a request that was remembered would be read differently."""
+        if isinstance(anew, _Read):
+            head = msgspec.structs.replace(anew.request, id=read.request.id, received_at=read.request.received_at)
+            anew = msgspec.structs.replace(anew, request=head, key=b"")
+        if anew != read:
+            logger.error("request %s: it is read differently from how it is remembered", read.request.id)
+
+    def _remember(self, read: "_Read", scope: HTTPScope) -> None:
+        """Remember how an admitted request was read; its scope is as it arrived."""
+        if self._memory is not None and isinstance(read.reading, Reading):
+            self._memory.remember(
+                read.key, scope, read.request, read.passed, read.reading, is_for_others=read.is_for_others
+            )
+
+    async def _serve(self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, read: "_Read") -> None:
         """Let the handler answer in this call."""
-        call = OwnCall(send)
+        call, request = OwnCall(send), read.request
         find_again = partial(self._find_rule_again, scope, request)
-        permission = await self._dependencies.exchange.permit(request, rule, find_again, call.abort)
+        permission = await self._dependencies.exchange.permit(request, read.reading, find_again, call.abort)
         if isinstance(permission, Response):
             await self._refuse(permission, send)
             return
-        self._admit(scope, request, permission.admission)
+        if read.key:
+            self._remember(read, scope)
+        self._admit(scope, request, read.passed, permission.admission)
         try:
             await call.serve(app, scope, receive, permission)
         except StreamRevoked as error:
@@ -148,17 +215,20 @@ class Gate:
             logger.warning("request %s: the response was aborted: %s", request.id, error)
 
     async def _answer_for_others(
-        self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, request: RequestHead, rule: Rule
+        self, app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send, read: "_Read"
     ) -> None:
         """Send an answer that is stored, or is made now and stored; wait for the handler's work after it."""
+        request, rule = read.request, read.rule
         call = Call(self, app, scope, request.path, rule.scopes)
         token = CALL.set(call)
-        exchange = self._dependencies.exchange
         try:
-            response = await exchange.handle(request, None, rule, partial(self._find_rule_again, scope, request))
+            find_again = partial(self._find_rule_again, scope, request)
+            response = await self._dependencies.exchange.handle(request, None, read.reading, find_again)
             if response.refused is not None:
                 await self._refuse(response, send)
                 return
+            if read.key:
+                self._remember(read, scope)
             # Others may get the answer too, so `reply` watches whether the client leaves, not the handler.
             await reply(_without_intermediary(response), send, receive)
         except ClientGone:
@@ -177,18 +247,19 @@ class Gate:
         if rule is not None:
             request = carried.present(request, rule.policy)
         if rule is None or self._can_do_without(scope, request, rule):
-            _set_fields(scope, request.fields)
+            _set_fields(scope, list(request.fields))
             await app(scope, receive, send)
             return
         socket, find_rule = OpenSocket(receive, send, carried.answer), partial(self._find_rule_again, scope, request)
-        permission = await self._dependencies.exchange.permit(request, rule, find_rule, socket.abort)
+        exchange = self._dependencies.exchange
+        permission = await exchange.permit(request, exchange.read_request(request, rule), find_rule, socket.abort)
         if isinstance(permission, Response):
             await deny(_without_intermediary(permission), scope, send)
             return
         try:
             permission.follow()
             await permission.begin(ResponseHead(101, []))
-            self._admit(scope, request, permission.admission)
+            self._admit(scope, request, _find_passed(request, rule), permission.admission)
             await socket.serve(app, scope)
             permission.is_complete = True
         except StreamRevoked as error:
@@ -293,14 +364,30 @@ class Gate:
         _note_refused(response)
         return build_exception(_without_intermediary(response))
 
-    def _admit(self, scope: HTTPScope | WebSocketScope, request: RequestHead, admission: Authorized) -> None:
+    def _admit(
+        self,
+        scope: HTTPScope | WebSocketScope,
+        request: RequestHead,
+        passed: Sequence[Field],
+        admission: Authorized,
+    ) -> None:
         """Give the handler the principal, and keep the credential from it."""
-        rule, record = admission.rule, admission.facts.record
-        kept = _KEPT[rule.policy.credential_fields]
-        fields = [field for field in request.fields if not kept[field[0]] and field[0] != b"x-request-id"]
-        _set_fields(scope, [*fields, (b"x-request-id", request.id.encode())])
-        principal = identify(record, effective_scopes(rule, admission.facts)) if record else None
+        rule, facts = admission.rule, admission.facts
+        _set_fields(scope, [*passed, (b"x-request-id", request.id.encode())])
+        principal = self._find_principal(facts.record, rule, facts) if facts.record else None
         self._identify(scope, Admitted(self, rule.scopes, principal))
+
+    def _find_principal(self, record: TokenRecord, rule: Rule, facts: AdmissionFacts) -> Principal:
+        """Return who asks with a token. The same tokens come again and again, so principals are kept."""
+        policy, names = rule.policy, (record.digest, record.name, record.project, record.owner)
+        granted = [scopes for _, scopes in scope_grantors(record, facts)]
+        key = (policy.name, policy.version, record.plan, *names, *granted)
+        found = self._principals.get(key)
+        if found is None:
+            if len(self._principals) >= MAXIMUM_PRINCIPALS:
+                self._principals.clear()
+            found = self._principals[key] = identify(record, effective_scopes(rule, facts))
+        return found
 
     def _identify(self, scope: Scope, admitted: Admitted) -> None:
         scope["state"][STATE_KEY] = admitted
@@ -351,7 +438,13 @@ def _note_refused(response: Response) -> None:
         response.note_end(Ended.COMPLETE, len(cast(bytes, response.content)), "")
 
 
-def _set_fields(scope: Scope, fields: Sequence[Field]) -> None:
+def _find_passed(request: RequestHead, rule: Rule) -> list[Field]:
+    """Return the fields that a handler gets: no credentials, and no id, because it gets the request's."""
+    kept = _KEPT[rule.policy.credential_fields]
+    return [field for field in request.fields if not kept[field[0]] and field[0] != b"x-request-id"]
+
+
+def _set_fields(scope: Scope, fields: list[Field]) -> None:
     """Set the request's fields, even if earlier middleware has read them already."""
-    scope["headers"] = list(fields)
+    scope["headers"] = fields
     ScopeState.from_scope(scope).headers = Empty

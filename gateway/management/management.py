@@ -386,11 +386,9 @@ class Management:
             updated = update_record(policy, record, change, at, await self._bounds(record), asker)
             return await self._replace(actor, Action.UPDATE, policy, record, updated, at)
 
-        async with self.refusals(actor, Action.UPDATE, identity=identity):
+        async with self.refusals(actor, Action.UPDATE, identity=identity), self._kept():
             self._check_texts(change)
-            (view,) = await self._view([await self._change(identity, attempt, expected)])
-            await self._tokens.keep()
-            return view
+            return (await self._view([await self._change(identity, attempt, expected)]))[0]
 
     async def override_quota(
         self, actor: Actor, identity: str, quota: str, request: OverrideRequest | None, *, now: int | None = None
@@ -443,19 +441,18 @@ class Management:
             return CreatedToken(new, rotated.text, old)
 
         async with self.refusals(actor, Action.ROTATE, identity=identity):
-            created = await self._change(identity, attempt, expected)
             try:
-                await self._tokens.keep()
+                async with self._kept():
+                    created = await self._change(identity, attempt, expected)
             except NotKept as error:  # only the caller has the text
                 return msgspec.structs.replace(created, warning=str(error))
             return created
 
     async def revoke_token(self, actor: Actor, identity: str) -> TokenView:
         """Revoke a token for good; a second call changes nothing."""
-        async with self.refusals(actor, Action.REVOKE, identity=identity):
+        async with self.refusals(actor, Action.REVOKE, identity=identity), self._kept():
             await self._record(identity)
             await self._tokens.revoke(identity, AuditEntry(actor=actor, action=Action.REVOKE))
-            await self._tokens.keep()
             return (await self._view([await self._record(identity)]))[0]  # it can have been rotated until then
 
     async def revoke_with_made(self, actor: Actor, identity: str) -> list[str]:
@@ -463,7 +460,7 @@ class Management:
 
         Return the ids not revoked before.
         """
-        async with self.refusals(actor, Action.REVOKE, identity=identity):
+        async with self.refusals(actor, Action.REVOKE, identity=identity), self._kept():
             await self._record(identity)
             entry, revoked = AuditEntry(actor=actor, action=Action.REVOKE), list[str]()
             seen, pending = {identity}, {identity}
@@ -471,16 +468,13 @@ class Management:
                 revoked += await self._tokens.revoke_each(sorted(pending), entry)
                 pending = await self._tokens.made_with(sorted(pending)) - seen
                 seen |= pending
-            await self._tokens.keep()
             return revoked
 
     async def revoke_lineage(self, actor: Actor, identity: str) -> list[str]:
         """Revoke a token with all that it was rotated from and to; return the ids not revoked before."""
-        async with self.refusals(actor, Action.REVOKE, identity=identity):
+        async with self.refusals(actor, Action.REVOKE, identity=identity), self._kept():
             await self._record(identity)
-            revoked = await self._tokens.revoke_lineage(identity, AuditEntry(actor=actor, action=Action.REVOKE))
-            await self._tokens.keep()
-            return revoked
+            return await self._tokens.revoke_lineage(identity, AuditEntry(actor=actor, action=Action.REVOKE))
 
     async def revoke_all(
         self, actor: Actor, policy: str, project: str | None = None, owner: str | None = None
@@ -491,17 +485,16 @@ class Management:
         """
         if not project and not owner:
             raise ValueError("of whom?")
-        async with self.refusals(actor, Action.REVOKE, policy):
+        async with self.refusals(actor, Action.REVOKE, policy), self._kept():
             entry = AuditEntry(actor=actor, action=Action.REVOKE)
             revoked = await self._tokens.revoke_all(policy, project or None, owner or None, entry)
             if not revoked:
                 await self.check_seen(policy, project or None, owner or None)
-            await self._tokens.keep()
             return revoked
 
     async def change_owner(self, actor: Actor, policy: str, owner: str, change: OwnerChange) -> OwnerRecord:
         """Change what an owner may do, for the next request of each of its tokens."""
-        async with self.refusals(actor, Action.CHANGE_OWNER, policy):
+        async with self.refusals(actor, Action.CHANGE_OWNER, policy), self._kept():
             self._check_texts(change)
             found = self.policy(policy)
             for _ in range(ATTEMPTS):
@@ -520,9 +513,15 @@ class Management:
                     changes=compare_owners(old, new),
                 )
                 if await self._owners.replace(policy, owner, old, new, entry):
-                    await self._tokens.keep()
                     return new
             raise ChangedMeanwhile(f"the owner {owner} is being changed by somebody else, try again")
+
+    @asynccontextmanager
+    async def _kept(self) -> AsyncIterator[None]:
+        """Wait until the changes of the block are on the disk of the Redis that has made them. Raise NotKept."""
+        server = await self._tokens.server()
+        yield
+        await self._tokens.keep(server)
 
     @asynccontextmanager
     async def refusals(self, actor: Actor, action: Action, policy: str = "", identity: str = "") -> AsyncIterator[None]:

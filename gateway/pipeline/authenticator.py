@@ -24,8 +24,8 @@ class Authenticator:
         presented = find_credential(request.fields, rule.policy)
         if presented is Reason.MISSING_CREDENTIALS:
             return Refused(presented, rule)
-        is_new = request.answered is None  # else it was let through, and charged, before others failed
-        blocked_for = self.blocked_for(request) if is_new else None
+        is_guarded = self._failures is not None and request.answered is None  # else it was let through before
+        blocked_for = self.blocked_for(request) if is_guarded else None
         if blocked_for is not None:  # before the credential is checked
             return Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
         if isinstance(presented, Reason):

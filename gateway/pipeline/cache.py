@@ -6,6 +6,7 @@ response may answer.
 """
 
 import asyncio
+import functools
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -131,7 +132,7 @@ class ExportCache:
             return cache_reuse.build_reused(request, reuse, b"", now)
         head, coding = reuse.export.head, cache_reuse.choose_coding(request, reuse, self._content_store.offered)
         if not cache_reuse.needs_content(request, reuse):  # nothing is encoded for a HEAD; it may be already
-            encoded = self._content_store.recall(export_name(admission), head, coding) if coding else b""
+            encoded = self._content_store.recall(export_name(admission) or "", head.digest, coding) if coding else b""
             return cache_reuse.build_reused(request, reuse, encoded, now, coding)
         name = export_name(admission)
         if head.length > PIECE_BYTES:
@@ -140,10 +141,12 @@ class ExportCache:
             if opened is None:
                 return None
             return opened.build(lambda found, coding: cache_reuse.build_reused(request, reuse, found, now, coding))
-        if content is None:
-            content = await self._content_store.read(name, head, coding)
-        else:
+        if content is not None:
             content = await self._content_store.encode(name, head, coding, content)
+        else:
+            content = self._content_store.recall(name or "", head.digest, coding)
+            if content is None:
+                content = await self._content_store.read(name, head, coding)
         return None if content is None else cache_reuse.build_reused(request, reuse, content, now, coding)
 
     async def _stand_in(self, request: RequestHead, admission: Authorized, plan: Forward) -> Response | None:
@@ -261,4 +264,8 @@ def export_name(admission: Authorized) -> str | None:
     """Return the name under which the admission script looked for the export, or None if it has none."""
     cache, key = admission.rule.cache, admission.facts.request.export_key
     who = keys.entitlement(cache, admission.facts.record) if cache and key else ""
-    return redis_keys.export(cache.shared_by, who, key) if cache and who else None
+    return _name(cache.shared_by, who, key) if cache and who else None
+
+
+_name = functools.lru_cache(maxsize=1024)(redis_keys.export)
+"""The same exports are asked for again and again."""

@@ -1,8 +1,9 @@
 """One request, from its head to its response. Start reading here.
 
-`authorize` is the first half, which the proxy, forward-auth and the plugin share. `check` uses it to answer another
-proxy. `handle` is the whole request; cache.py has what concerns the cache and the backend. They order what core decides
-and adapters do; none of them knows HTTP servers or Redis.
+`read_request` and `authorize` are the first half, which the proxy, forward-auth and the plugin share: what Redis is
+asked, and what follows from its reply. `check` uses them to answer another proxy. `handle` is the whole request;
+cache.py has what concerns the cache and the backend. They order what core decides and adapters do; none of them knows
+HTTP servers or Redis.
 """
 
 from asyncio import CancelledError
@@ -32,6 +33,7 @@ from gateway.core.admission.outcomes import (
     refuse_unmatched,
     settle,
 )
+from gateway.core.cache.invalidation import SAFE_METHODS
 from gateway.core.cache.keys import export_key
 from gateway.core.errors import (
     BrokenDocument,
@@ -55,8 +57,9 @@ from gateway.core.http.reasons import Reason
 from gateway.core.http.targets import parse_path
 from gateway.core.policies.model import PolicySet, Rule
 from gateway.core.upstream.forwarding import build_last_hop, hops_left
+from gateway.core.usage import build_usage_key
 from gateway.core.variants.exchange_heads import build_options, find_variant
-from gateway.core.variants.model import InvalidOptions
+from gateway.core.variants.model import InvalidOptions, Variant
 from gateway.pipeline.authenticator import Authenticator
 from gateway.pipeline.cache import ExportCache
 
@@ -77,6 +80,15 @@ UPSTREAM_REASONS: dict[type[UpstreamError], Reason] = {
 
 FindRule: TypeAlias = Callable[[], Rule | None]
 """Finds the rule of a request in the current policies, for a caller that matches by more than host, method and path."""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What one request asks of Redis, by the policies of the moment. It is a function of them and the request alone."""
+
+    policies: PolicySet
+    question: AdmissionRequest
+    """Without a lease, which is each request's own."""
+    variant: Variant | InvalidOptions | None = None
 
 
 class ProductApi(Protocol):
@@ -120,15 +132,14 @@ class Exchange:
         self._clock = clock
         self._usage_counter = usage_counter
 
-    async def authorize(self, request: RequestHead, rule: Rule | None = None) -> Authorized | Refused:
-        """Decide if the request may pass: one policy set, one rule, one credential, one round trip, one verdict.
+    def read_request(self, request: RequestHead, rule: Rule | None = None) -> Reading | Refused:
+        """Read what Redis is to be asked: one policy set, one rule, one credential. Nothing is asked yet.
 
         The matching rule is used unless the caller has found one already. A malformed request matches none.
         """
         if request.fault is not None:
             return Refused(request.fault)
-        answered, lesson = request.answered, request.lesson
-        policies = self._policies.current if answered is None else answered.policies
+        policies = self._policies.current if request.answered is None else request.answered.policies
         segments = parse_path(request.path)
         if segments is None:
             reason = Reason.NO_MATCHING_RULE if asks_server(request) else Reason.MALFORMED_TARGET
@@ -140,9 +151,26 @@ class Exchange:
         if isinstance(presented, Refused):
             return presented
         variant = find_variant(rule, request, segments) if rule.variants is not None else None
-        key, project = export_key(rule, request, variant), rule.project_of(segments)
-        lease = "" if not rule.has_leases else self._refunds.new_lease() if answered is None else answered.lease
-        question = AdmissionRequest(rule, presented, key, project, request.client, lease, lesson is not None)
+        project = "" if rule.project_segment is None else rule.project_of(segments)
+        key = "" if rule.cache is None else export_key(rule, request, variant)
+        question = AdmissionRequest(rule, presented, key, project, request.client)
+        return Reading(policies, question, variant)
+
+    def read_again(self, request: RequestHead, reading: Reading) -> Reading | Refused:
+        """Return what was read of an equal request, unless its client has presented too many bad credentials since."""
+        rule = reading.question.rule
+        blocked_for = None if rule.is_public else self._authenticator.blocked_for(request)
+        return reading if blocked_for is None else Refused(Reason.TOO_MANY_FAILURES, rule, retry_after=blocked_for)
+
+    async def authorize(self, request: RequestHead, reading: Reading | Refused) -> Authorized | Refused:
+        """Decide if the request may pass: one round trip, one verdict. What was read of it may be a refusal already."""
+        if isinstance(reading, Refused):
+            return reading
+        answered, lesson, question, variant = request.answered, request.lesson, reading.question, reading.variant
+        rule = question.rule
+        if rule.has_leases or lesson is not None:
+            lease = "" if not rule.has_leases else self._refunds.new_lease() if answered is None else answered.lease
+            question = msgspec.structs.replace(question, lease=lease, keeps_reply=lesson is not None)
         facts_to_come = self._admissions.admit(question, answered)
         try:
             facts = await facts_to_come
@@ -156,7 +184,7 @@ class Exchange:
         if answered is not None:
             self._check_left(request, rule, facts)
         if lesson is not None:
-            lesson.request, lesson.policies, lesson.facts = request, policies, facts
+            lesson.request, lesson.policies, lesson.facts = request, reading.policies, facts
         verdict = decide(facts)
         if isinstance(verdict, Refused):
             return verdict if facts.exists else self._authenticator.refuse(request, verdict)
@@ -168,14 +196,14 @@ class Exchange:
         self,
         request: RequestHead,
         content: AsyncIterator[bytes] | None,
-        rule: Rule | None = None,
+        reading: Reading | Refused | None = None,
         find_rule: FindRule | None = None,
     ) -> Response:
-        """Return the response to a request; `content` is None if the request has none.
+        """Return the response to a request; `content` is None if the request has none, `reading` if it is to be read.
 
         A long answer is aborted with StreamRevoked if another request for it would be refused meanwhile.
         """
-        admission = await self.authorize(request, rule)
+        admission = await self.authorize(request, reading or self.read_request(request))
         if isinstance(admission, Refused):
             own = build_server_options() if asks_server(request) else build_refused(request, admission)
             return self.finish(request, admission, own)
@@ -235,7 +263,7 @@ class Exchange:
 
     async def check(self, request: RequestHead, proxy: AskingProxy) -> Response:
         """Answer a proxy that passes the request on itself (forward-auth), with 200 and no content if it may pass."""
-        admission = await self.authorize(request)
+        admission = await self.authorize(request, self.read_request(request))
         if isinstance(admission, Refused):
             return translate(proxy, self.finish(request, admission, build_refused(request, admission)))
         self._release(admission.facts)  # the end of the request is not visible here
@@ -252,21 +280,25 @@ class Exchange:
         return self.finish(request, refused, build_refused(request, refused))
 
     async def permit(
-        self, request: RequestHead, rule: Rule, find_rule: FindRule, end: Callable[[Reason], None]
+        self, request: RequestHead, reading: Reading | Refused, find_rule: FindRule, end: Callable[[Reason], None]
     ) -> "Permission | Response":
         """Return a permission for a caller that answers by itself, or the refusal of a request that may not pass.
 
         The request is in flight until the permission is closed. After `follow`, `end` is called once if another request
         would be refused.
         """
-        admission = await self.authorize(request, rule)
+        admission = await self.authorize(request, reading)
         if isinstance(admission, Refused):
             return self.finish(request, admission, build_refused(request, admission))
         in_flight = self._refunds.in_flight(admission.facts) if admission.facts.request.lease else None
+        return Permission(self, request, admission, in_flight, find_rule, end)
+
+    def follow(
+        self, request: RequestHead, facts: AdmissionFacts, find_rule: FindRule, end: Callable[[Reason], None]
+    ) -> Callable[[], None]:
+        """Call `end` once if another request would be refused, until the returned function is called."""
         current_request = CurrentAdmissionRequest(self._policies, request, find_rule, self._authenticator)
-        return Permission(
-            self, request, admission, in_flight, partial(self._streams.follow, admission.facts, current_request, end)
-        )
+        return self._streams.follow(facts, current_request, end)
 
     def _release(self, facts: AdmissionFacts) -> None:
         """End a request in flight of whose answer nothing more is seen."""
@@ -277,24 +309,28 @@ class Exchange:
     async def begin(self, permission: "Permission", head: ResponseHead) -> Response:
         """Settle and count an answer that the caller gives, and invalidate the target of a write (RFC 9111 4.4)."""
         request, admission = permission.request, permission.admission
-        await self._export_cache.invalidate(request, admission.rule.policy, head)
-        return self.finish(request, admission, Response(head, b""))
+        if request.method not in SAFE_METHODS:
+            await self._export_cache.invalidate(request, admission.rule.policy, head)
+        return self.finish(request, admission, Response(head, b""), is_dated=True)
 
-    def finish(self, request: RequestHead, outcome: Authorized | Refused, response: Response) -> Response:
+    def finish(
+        self, request: RequestHead, outcome: Authorized | Refused, response: Response, *, is_dated: bool = False
+    ) -> Response:
         """Settle what the request cost, count it, and add the fields that every answer has.
 
-        The access record is written when the sender of the answer notes its end.
+        The access record is written when the sender of the answer notes its end. `is_dated` says that the sender
+        itself adds Date.
         """
         fields = response.head.fields
         reserved, outcome = outcome, settle(outcome, response.head)
         if outcome is not reserved:
             self._refunds.refund(outcome)
         if self._usage_counter is not None:
-            self._usage_counter.count_request(outcome, response.head)
+            self._usage_counter.count_request(build_usage_key(outcome, response.head))
         if self._watch is not None:
             self._watch.note_outcome(outcome, request.client)
         fields.append((b"x-request-id", request.id.encode()))
-        if field_value(fields, b"date") is None:
+        if not is_dated and field_value(fields, b"date") is None:
             fields.append((b"date", build_http_date(int(request.received_at))))
         add_token_state(fields, outcome)
         if request.lesson is not None:
@@ -327,7 +363,7 @@ class Exchange:
         reason = Reason.CLIENT_GONE if ended is Ended.CLIENT_GONE else Reason.STOPPED
         outcome, head = Refused(reason, rule, facts), ResponseHead(PROBLEMS[reason].status, [])
         if self._usage_counter is not None:
-            self._usage_counter.count_request(outcome, head)
+            self._usage_counter.count_request(build_usage_key(outcome, head))
         self._record(request, outcome, Response(head, b""), ended, 0, "")
 
     def _record(
@@ -357,7 +393,8 @@ class Permission:
         request: RequestHead,
         admission: Authorized,
         in_flight: InFlight | None,
-        follow: Callable[[], Callable[[], None]],
+        find_rule: FindRule,
+        end: Callable[[Reason], None],
     ) -> None:
         self.request = request
         self.admission = admission
@@ -367,7 +404,8 @@ class Permission:
         """Whether the answer was complete."""
         self._exchange = exchange
         self._in_flight = in_flight
-        self._follow: Callable[[], Callable[[], None]] | None = follow
+        self._find_rule = find_rule
+        self._end: Callable[[Reason], None] | None = end
         self._forget: Callable[[], None] | None = None
         self._begun: Response | None = None
         self._is_closed = False
@@ -379,8 +417,15 @@ class Permission:
 
     def follow(self) -> None:
         """Watch from now on whether another request would be refused, for an answer that takes long."""
-        if self._follow is not None:
-            self._forget, self._follow = self._follow(), None
+        if self._end is not None:
+            self._forget = self._exchange.follow(self.request, self.admission.facts, self._find_rule, self._end)
+            self._end = None
+
+    def release(self) -> None:
+        """Count the request as in flight no longer: the last part of its answer is about to be sent."""
+        if self._in_flight is not None:
+            self._in_flight.__exit__(None, None, None)
+            self._in_flight = None
 
     def close(self, error: BaseException | None = None) -> None:
         """End the request, with the error that ended it, if any. If no answer has begun, the client has left.
@@ -392,9 +437,8 @@ class Permission:
         self._is_closed = True
         if self._forget is not None:
             self._forget()
-        self._follow = self._forget = None  # they refer back to this object, which would be a reference cycle
-        if self._in_flight is not None:
-            self._in_flight.__exit__(None, None, None)
+        self._end = self._forget = None  # they refer back to this object, which would be a reference cycle
+        self.release()
         ended, why = self._find_end(error)
         if self._begun is None:
             self._exchange.leave(self.request, self.admission.rule, self.admission.facts, ended)

@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from gateway.adapters.ports import Exports, Fetches, Upstreams
+from gateway.adapters.ports import Exports, Fetches, Recall, Upstreams
 from gateway.adapters.streams import PIECE_BYTES, HeldBytes, HeldContent, Hold, SharedWork, collect
 from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.cache import invalidation, keys, storing
@@ -91,21 +91,19 @@ class ContentStore:
         self, exports: Exports, encoder: Encoder, held: HeldBytes | None = None, counts: Counter[str] | None = None
     ) -> None:
         self.offered = encoder.offered
+        self.recall: Recall = exports.recall
+        """Gives content that this worker remembers."""
         self.held = held or HeldBytes(HELD_BYTES)
         self._counts = Counter[str]() if counts is None else counts
         self._exports = exports
         self._encoder = encoder
         self._under_way: dict[tuple[str, bytes, bytes], asyncio.Task[bytes | None]] = {}
 
-    def recall(self, name: str | None, head: StoredHead, coding: bytes) -> bytes | None:
-        """Return the content if this worker remembers it, else None."""
-        return None if name is None else self._exports.recall(name, head.digest, coding)
-
     async def read(self, name: str | None, head: StoredHead, coding: bytes = b"") -> bytes | None:
         """Return the content of a stored export, or None if it is gone."""
         if name is None:
             return None
-        content = self._exports.recall(name, head.digest, coding)
+        content = self.recall(name, head.digest, coding)
         if content is not None:
             return content
         if not coding:
@@ -164,7 +162,8 @@ class ContentStore:
                 return Opened(stream, one)
         if content is not None and spare is not None and spare.size >= len(content):
             return Opened(content, b"", spare.share())
-        if content is None and self.recall(name, head, b"") is None and self.recall(name, head, coding) is None:
+        kept = [self.recall(name or "", head.digest, one) for one in (b"", coding)]
+        if content is None and kept == [None, None]:
             return None
         raise MemoryFull("as much content waits for clients as this worker may hold")
 
@@ -173,7 +172,7 @@ class ContentStore:
         if not coding:
             return content
         if name is not None:
-            kept = self._exports.recall(name, head.digest, coding)
+            kept = self.recall(name, head.digest, coding)
             encoded = await self._find_or_encode(name, head, coding, content) if kept is None else kept
             if encoded is not None:
                 return encoded

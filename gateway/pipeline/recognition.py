@@ -374,7 +374,7 @@ class Recognition:
         self._counts[RECOGNISED] += 1
         if found.is_hit:
             self._counts["hit"] += 1
-        self._usage_counter.count_key(it.answer.counted)
+        self._usage_counter.count_request(it.answer.counted)
         if found.is_guess and self._failures is not None:
             self._failures.record_failure(asking.known.client)
         if found.leased:

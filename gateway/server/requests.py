@@ -17,7 +17,7 @@ import msgspec
 
 from gateway.adapters.ports import PolicySource
 from gateway.core.errors import ClientGone
-from gateway.core.http.client_address import TrustedProxies, find_origin
+from gateway.core.http.client_address import TrustedProxies, direct_origin, find_origin
 from gateway.core.http.fields import parse_authority
 from gateway.core.http.messages import Field, Fields, Inform, RequestHead, field_values, single_values
 from gateway.core.http.reasons import Reason
@@ -120,7 +120,10 @@ class RequestAcceptor:
         masking, answered = self.policies.current.masking, raw.answered
         if STATE_FIELD in single or len(single) < len(fields):
             fields = [one for one in fields if one[0] != STATE_FIELD or not _holds_token(one[1], masking)]
-        origin = find_origin(fields, raw.peer, raw.scheme, self.trusted)
+        if self.trusted.networks:
+            origin = find_origin(fields, raw.peer, raw.scheme, self.trusted)
+        else:
+            origin = direct_origin(raw.peer, raw.scheme)
         named = parse_authority(single.get(b"host", NO_HOST), origin.scheme)
         host, authority = named or ("", "")
         presented_id = single.get(b"x-request-id")
@@ -145,6 +148,10 @@ class RequestAcceptor:
             fault=raw.fault or _find_fault(raw, named is not None),
             is_gone=raw.is_gone,
         )
+
+    def accept_again(self, head: RequestHead, fields: list[Field]) -> RequestHead:
+        """Return the head of a request that was accepted before, with its fields, an id and the time of this one."""
+        return msgspec.structs.replace(head, fields=fields, id=head.id or self._new_id(), received_at=self.clock())
 
 
 def _find_fault(raw: RawRequest, has_host: bool) -> Reason | None:
@@ -349,7 +356,23 @@ class RequestReader:
             if self._options.is_tunnel and self.content is not None:
                 self.content.append(data)
             return
-        self._read(data)
+        self._piece_bytes, self._has_advanced = len(data), False
+        try:
+            while data:
+                try:
+                    self._parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:
+                    data = self._upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            if not self.is_over:
+                cause = error.__context__
+                self._refuse(cause.reason if isinstance(cause, _Refused) else Reason.MALFORMED_REQUEST)
+        else:
+            if not self._has_advanced:
+                self._head_bytes += self._piece_bytes
+                if self._head_bytes > MAXIMUM_HEAD_BYTES:
+                    self._refuse(Reason.HEAD_TOO_LARGE)
         begun, self._begun = self._begun, None
         if begun is not None:
             self._take(begun)
@@ -365,25 +388,6 @@ class RequestReader:
         """Release the parser of a closed connection: parser and reader would keep each other in memory."""
         self._parser = None
         self.is_over = True
-
-    def _read(self, data: bytes) -> None:
-        self._piece_bytes, self._has_advanced = len(data), False
-        try:
-            while data:
-                try:
-                    self._parser.feed_data(data)
-                    break
-                except httptools.HttpParserUpgrade as upgrade:
-                    data = self._upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            if not self.is_over:
-                cause = error.__context__
-                self._refuse(cause.reason if isinstance(cause, _Refused) else Reason.MALFORMED_REQUEST)
-            return
-        if not self._has_advanced:
-            self._head_bytes += self._piece_bytes
-            if self._head_bytes > MAXIMUM_HEAD_BYTES:
-                self._refuse(Reason.HEAD_TOO_LARGE)
 
     def _upgrade(self, rest: bytes) -> bytes:
         """Take the bytes after a head that asks for an upgrade; return those that are still to be parsed."""

@@ -56,7 +56,7 @@ class Bench:
         self.tokens = RedisTokens(self.connection)
         self.admissions = RedisAdmissions(self.connection)
         leases = (f"lease-{number}" for number in count())
-        self.refunds = RedisQuotaRefunds(self.connection, leases.__next__, lease_seconds)
+        self.refunds = RedisQuotaRefunds(self.connection, self.admissions, leases.__next__, lease_seconds)
         self.at(START)
 
     def at(self, now: int) -> None:

@@ -133,6 +133,7 @@ def test_the_keeper_of_workers_imports_no_server() -> None:
             "gateway ",
             [
                 "audit",
+                "backup",
                 "cache",
                 "demo",
                 "export",
@@ -141,6 +142,7 @@ def test_the_keeper_of_workers_imports_no_server() -> None:
                 "policy",
                 "pull",
                 "redis",
+                "restore",
                 "serve",
                 "token",
                 "verify-backend",

@@ -65,6 +65,13 @@ def test_the_reset_is_rounded_up(window: Window) -> None:
     assert after < 1000 or window.resets_at < NOW_MILLISECONDS
 
 
+@given(windows)
+def test_both_numbers_of_an_answer_are_those_of_the_window(window: Window) -> None:
+    """What is worked out in one call is what each call gives."""
+    both = (window.remaining(), window.reset_seconds(NOW_MILLISECONDS))
+    assert both == window.left_and_reset(NOW_MILLISECONDS)
+
+
 @given(st.lists(windows, min_size=1, max_size=3), st.text("0123456789abcdef", min_size=24, max_size=24))
 def test_retry_after_is_never_too_early(some: list[Window], token_id: str) -> None:
     """Who waits for Retry-After finds all windows ended, and waits at most a tenth of the longest longer."""

@@ -178,7 +178,8 @@ async def test_a_permission_ends_for_a_caller_that_answers_by_itself() -> None:
             authority="",
             received_at=0,
         )
-        permission = await harness.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append)
+        reading = harness.exchange.read_request(request, rule_for("GET /export"))
+        permission = await harness.exchange.permit(request, reading, lambda: rules[0], ended.append)
         assert isinstance(permission, Permission)
         permission.follow()
         await look(harness)
@@ -189,7 +190,7 @@ async def test_a_permission_ends_for_a_caller_that_answers_by_itself() -> None:
             await look(harness)
         assert [Reason.NO_MATCHING_RULE] == ended
         permission.close()
-        other = await harness.exchange.permit(request, rule_for("GET /export"), lambda: rules[0], ended.append)
+        other = await harness.exchange.permit(request, reading, lambda: rules[0], ended.append)
         assert isinstance(other, Permission)
         other.follow()
         other.close()

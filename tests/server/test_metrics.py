@@ -16,6 +16,7 @@ from gateway.admin.metrics import build_metrics
 from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest, Authorized
 from gateway.core.http.messages import ResponseHead
 from gateway.core.tokens.text import token_id
+from gateway.core.usage import build_usage_key
 from tests.support.policies import make_record, rule_for, small_policies
 from tests.support.processes import free_port
 
@@ -31,7 +32,7 @@ def ask(url: str, *, requests: int) -> tuple[int, str, str]:
         record, rule = make_record(), rule_for("GET /export")
         facts = AdmissionFacts(AdmissionRequest(rule, address=ADDRESS), 0, record, False, True, (), ())
         for _ in range(requests):
-            counting.count_request(Authorized(rule, facts), ResponseHead(200, [(b"age", b"1")]))
+            counting.count_request(build_usage_key(Authorized(rule, facts), ResponseHead(200, [(b"age", b"1")])))
         await counting.flush()
 
     versions = RedisVersions(connection, "here", SimpleNamespace(current=small_policies()))

@@ -93,7 +93,7 @@ class ExchangeHarness:
             *parts, VariantBuilder(documents, self.exports, self.renderer), instance="harness"
         )
         self.export_cache = ExportCache(content_store, self.fetcher, self.fetches, counts)
-        self.refunds = RedisQuotaRefunds(self.connection, request_ids().__next__)
+        self.refunds = RedisQuotaRefunds(self.connection, self.admissions, request_ids().__next__)
         self.now = NOW
         self.exchange = Exchange(
             policies=self,

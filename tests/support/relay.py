@@ -16,7 +16,13 @@ class Relay:
         self._target_port = target_port
         self._server: asyncio.Server
         self._writers: set[asyncio.StreamWriter] = set()
+        self._forgotten: set[asyncio.StreamWriter] = set()
         self._lost = b""
+        self.passes = asyncio.Event()
+        """Whether bytes are passed on; while it is not set, they wait, as packets that are dropped are sent again."""
+        self.passes.set()
+        self.delay_seconds = 0.0
+        """By how much answers come later."""
 
     async def __aenter__(self) -> "Relay":
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -52,8 +58,16 @@ class Relay:
             writer.transport.abort()
         self._writers.clear()
 
+    def forget(self) -> None:
+        """Let nothing more cross the open connections: neither end hears of it (a half-open connection)."""
+        self._forgotten |= self._writers
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        try:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except ConnectionError:  # as if there were no relay: nobody listens
+            writer.transport.abort()
+            return
         self._writers |= {writer, there_writer}
         is_asking = False
 
@@ -65,7 +79,9 @@ class Relay:
                 else:
                     self.round_trips.append(data)
                 is_asking = True
-                there_writer.write(data)
+                await self.passes.wait()
+                if there_writer not in self._forgotten:
+                    there_writer.write(data)
 
         async def answer() -> None:
             nonlocal is_asking
@@ -74,7 +90,11 @@ class Relay:
                 if self._lost and self._lost in self.round_trips[-1]:
                     self._lost = b""
                     break
-                writer.write(data)
+                await self.passes.wait()
+                if self.delay_seconds:
+                    await asyncio.sleep(self.delay_seconds)
+                if writer not in self._forgotten:
+                    writer.write(data)
             writer.close()  # the end that was reached, or an answer that is lost, is one for the client too
 
         with suppress(ConnectionError):  # one of the two ends has reset the connection

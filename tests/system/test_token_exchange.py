@@ -3,12 +3,13 @@
 import base64
 import json
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 import redis
@@ -19,9 +20,11 @@ from gateway.core.trust.checking import NO_TRUST
 from gateway.core.trust.messages import ACCESS_TOKEN, GRANT_TYPE, MAXIMUM_CONTENT_BYTES
 from tests.support.client import Answer, ask
 from tests.support.command_line import run_command, run_json
+from tests.support.documents import blocks, page
 from tests.support.issuer import DISCOVERY, GITHUB, REQUEST_TOKEN, Issuer
 from tests.support.processes import GatewayServer, wait_until
 from tests.support.raw import RawBackend
+from tests.support.relay_thread import relay_to
 from tests.support.shared_gateway import SharedGateway
 from tests.system.conftest import Serve, Share
 from tests.system.test_pull import always, reply
@@ -301,6 +304,15 @@ def test_whoever_sends_many_forged_ones_is_stopped(serve: Serve, redis_url: str,
     assert answer.field("retry-after") is not None
 
 
+def test_without_redis_there_is_no_token(serve: Serve, redis_url: str, issuer: Issuer) -> None:
+    """503 with Retry-After, never a token that nobody could revoke."""
+    with relay_to(urlsplit(redis_url).port or 0) as relay:
+        gateway = serve(f"redis://127.0.0.1:{relay.port}/0")
+        granted(exchange(gateway, issuer.sign()))
+    answer = exchange(gateway, issuer.sign())
+    assert (503, "store_unavailable", "1") == (answer.status, answer.json()["code"], answer.field("retry-after"))
+
+
 def test_a_job_token_ends_and_leaves_nothing(
     gateway: SharedGateway, issuer: Issuer, policies: Path, redis_url: str
 ) -> None:
@@ -397,6 +409,21 @@ def test_a_job_on_buildkite_asks_the_agent(gateway: SharedGateway, issuer: Issue
     done = pull(gateway, tmp_path / "export.json", *AUDIENCE, BUILDKITE="true", PATH=path)
     assert 0 == done.exit_code, done.output
     assert "oidc request-token --audience https://api.example.com" == (tmp_path / "asked").read_text().strip()
+
+
+def test_the_guide_exchanges_by_curl(gateway: SharedGateway, issuer: Issuer) -> None:
+    """The lines of the page get a token that pulls; no secret is an argument."""
+    (lines,) = blocks(page("guide/ci-without-secrets.md"), "sh")
+    lines = lines.replace("https://api.example.com/-/", f"http://127.0.0.1:{gateway.port}/-/")
+    environment = {**os.environ, **github(issuer)}
+    done = subprocess.run(
+        ["sh", "-euc", f'{lines}\nprintf %s "$EXAMPLE_API_TOKEN"'],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert 200 == ask(gateway.port, "GET", EXPORT, token=done.stdout).status
 
 
 def test_a_stored_token_goes_first(gateway: SharedGateway, issuer: Issuer, tmp_path: Path) -> None:

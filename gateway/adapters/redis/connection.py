@@ -29,7 +29,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.adapters.descriptors import NO_DESCRIPTOR, lacks_descriptor
 from gateway.adapters.redis import keys as redis_keys
-from gateway.adapters.redis.private import over_network
+from gateway.adapters.redis.private import over_network, retire_connections
 from gateway.adapters.redis.topologies.sentinel import FollowingPool, open_following_client
 from gateway.core.errors import ConfigurationError, StoreUnavailable
 from gateway.core.store_url import SCHEMES, is_behind_sentinels, parse_sentinel_url
@@ -210,23 +210,23 @@ class RedisConnection:
         self.client = client
         self._meaning = meaning or Meaning()
         self._follow = follow
+        self._followers: list[RedisConnection] = []
+        if follow is not None:
+            follow._followers.append(self)
         self.timeout_seconds = timeout_seconds
         self._counts = Counter[str]() if counts is None else counts
-        self._refused: dict[object, str] = {}
+        self.refusals: dict[object, str] = {}
         """Error codes of scripts and commands that Redis refuses now, so that each is logged as it begins and ends."""
         self._probing: asyncio.Task[None] | None = None
         self._open_for = ""
         """The error code for which the circuit was opened; empty if Redis did not answer."""
-
-    @property
-    def is_circuit_open(self) -> bool:
+        self.is_circuit_open: bool = follow is not None and follow.is_circuit_open
         """Whether the circuit is open: Redis did not answer and has not answered a probe since."""
-        return self._probing is not None or (self._follow is not None and self._follow.is_circuit_open)
 
     async def run(self, command: Callable[[Client], Awaitable[Answer]], more_seconds: float = 0) -> Answer:
         """Return the result of `command`. Raise StoreUnavailable if Redis does not answer in time or refuses.
 
-        A command that makes Redis wait has `more_seconds` than others.
+        A command that makes Redis wait has `more_seconds` than others; one that has waited already has fewer.
         """
         return await self._run(command, lambda: self._run_on_live_connection(command), more_seconds)
 
@@ -244,12 +244,13 @@ class RedisConnection:
             raise self.open_circuit(error) from error
         except RedisError as error:
             raise self.record_refusal(error, caller) from error
-        self.record_success(caller)
+        if self.refusals:
+            self.record_success(caller)
         return answer
 
-    async def run_script(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
+    async def run_script(self, script: "Script", keys: list[str], arguments: list[Any], more_seconds: float = 0) -> Any:
         """Run a script with one EVALSHA; if Redis does not know it (after a restart), send it in full."""
-        return await self.run(partial(script.run, keys=keys, arguments=arguments))
+        return await self.run(partial(script.run, keys=keys, arguments=arguments), more_seconds)
 
     async def run_script_once(self, script: "Script", keys: list[str], arguments: list[Any]) -> Any:
         """Run a script that must not run twice. If the connection breaks, it is not retried: it may have run."""
@@ -274,8 +275,8 @@ class RedisConnection:
             return await command(self.client)
 
     def record_success(self, caller: object) -> None:
-        """Note that Redis has run a script or command: if it was refused before, that has ended."""
-        if self._refused and (code := self._refused.pop(_identity(caller), "")):
+        """Note that Redis has run a script or command: if it was among the refusals, that has ended."""
+        if code := self.refusals.pop(_identity(caller), ""):
             logger.warning("redis: %s has ended; commands are taken again", code)
 
     def record_refusal(self, error: Exception, caller: object) -> StoreUnavailable:
@@ -289,15 +290,15 @@ class RedisConnection:
             self._open_circuit(
                 f"redis: this server is no master ({refusal.code}); connecting again until one answers", refusal.code
             )
-        elif self._refused.get(_identity(caller)) != refusal.code:
-            self._refused[_identity(caller)] = refusal.code
+        elif self.refusals.get(_identity(caller)) != refusal.code:
+            self.refusals[_identity(caller)] = refusal.code
             logger.warning("redis: Redis refuses a command; requests that need it fail until this ends: %s", error)
         return refusal
 
     def _lack_descriptor(self, caller: object) -> StoreUnavailable:
         """Return what to raise if no connection can be opened. Those that are open go on: the circuit stays closed."""
-        if self._refused.get(_identity(caller)) != LACK:
-            self._refused[_identity(caller)] = LACK
+        if self.refusals.get(_identity(caller)) != LACK:
+            self.refusals[_identity(caller)] = LACK
             logger.warning("redis: %s", NO_DESCRIPTOR)
         return StoreUnavailable(f"Redis was not asked: {NO_DESCRIPTOR}", LACK)
 
@@ -310,14 +311,23 @@ class RedisConnection:
     def _open_circuit(self, why: str, code: str = "") -> None:
         if self._probing is None:
             logger.warning(why)
+            retire_connections(self.client)  # also those in use: the next command must not meet the same server again
             self._open_for = code
             self._probing = asyncio.create_task(self._probe())
+            self._set_circuit()
+
+    def _set_circuit(self) -> None:
+        """Set whether the circuit is open, also of those that follow this connection."""
+        self.is_circuit_open = self._probing is not None or (self._follow is not None and self._follow.is_circuit_open)
+        for follower in self._followers:
+            follower._set_circuit()
 
     async def _probe(self) -> None:
         while not await self._is_master():
             pass
         logger.warning("%s answers again", self._meaning.name)
         self._probing = None
+        self._set_circuit()
 
     async def _is_master(self) -> bool:
         """Wait for the next probe, reconnect, which resolves the name again, and return whether a master answers."""

@@ -23,7 +23,15 @@ logger = logging.getLogger(__name__)
 
 
 class NetworkConnection:
-    """The base of the connections that `over_network` makes. The embedded store's are never of this class."""
+    """The base of the connections that `over_network` makes. The embedded store's are never of this class.
+
+    A connection that was opened in an earlier `era` of its client may lead to a server that is no master any more, or
+    to nobody: it is opened again before it is used.
+    """
+
+    era = 0
+    """The era of all connections of a client; `retire_connections` begins the next one."""
+    opened_in = 0
 
 
 def over_network(connection_class: type[Any]) -> type[Any]:
@@ -40,8 +48,9 @@ def over_network(connection_class: type[Any]) -> type[Any]:
             return [hiredis.pack_command((*words, *arguments))]  # type: ignore[arg-type]  # its stub says a tuple of one
 
         async def connect(self) -> None:
-            if has_failed(self):
+            if has_failed(self) or is_retired(self):
                 await self.disconnect(nowait=True)
+            self.opened_in = type(self).era
             with _translated():
                 await super().connect()
 
@@ -58,6 +67,18 @@ def over_network(connection_class: type[Any]) -> type[Any]:
                 return await super().read_response(*arguments, **options)
 
     return Connection
+
+
+def retire_connections(client: Any) -> None:
+    """Let none of the client's open connections run another command: each is opened again, which resolves the name."""
+    connection_class = client.connection_pool.connection_class
+    if isinstance(connection_class, type) and issubclass(connection_class, NetworkConnection):
+        connection_class.era += 1
+
+
+def is_retired(connection: Any) -> bool:
+    """Return whether a connection is of an earlier era of its client."""
+    return isinstance(connection, NetworkConnection) and connection.opened_in != type(connection).era
 
 
 def has_failed(connection: Any) -> bool:

@@ -1,21 +1,23 @@
 """Refunds: what a request gives back when it is over, written off its path.
 
-What is refunded in one event-loop tick leaves together, and only one call at a time is under way, so that nothing can
-overtake an earlier change of the same request. A call that fails is not repeated: the units stay charged, and a lease
-expires by itself. The same holds for everything that a killed worker had not refunded yet: no failure admits more.
+What is refunded in one event-loop tick leaves together. A call that fails is not repeated: the units stay charged, and
+a lease expires by itself. The same holds for everything that a killed worker had not refunded yet: no failure admits
+more.
 
-Requests are in flight from their admission until their content is at hand or their stream has ended.
+Requests are in flight from their admission until their content is at hand or their stream has ended. Their leases are
+renewed and released by the admissions, which keep the order (admissions.py).
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Literal
+from typing import Protocol
 
 import msgspec
 
 from gateway.adapters.ports import InFlight
 from gateway.adapters.redis import keys as redis_keys
+from gateway.adapters.redis.admissions import LeaseChange
 from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.scripts import read_script
 from gateway.core.admission.decision import AdmissionFacts, Authorized, Refused
@@ -73,19 +75,26 @@ class CountedStream:
 
 
 MAXIMUM_BATCH = 256
-"""Changes of counters in one script call: it blocks Redis for about a millisecond."""
+"""Refunds in one script call: it blocks Redis for about a millisecond."""
 RENEWALS = 3
 """Renewals within the life of a lease: two may be lost, to a slow Redis or a busy worker."""
 
 
-class _Change(msgspec.Struct, frozen=True):
-    """One change of one counter."""
+class _Refund(msgspec.Struct, frozen=True):
+    """Units of one counter, and when they were charged, in Unix milliseconds."""
 
     key: str
     quota: Quota
-    action: Literal["refund", "renew", "release"]
-    first: str | int
-    second: int = 0
+    units: int
+    charged_at: int
+
+
+class Leases(Protocol):
+    """What changes leases: RedisAdmissions."""
+
+    def change_leases(self, changes: Sequence[LeaseChange]) -> None: ...
+
+    async def drain(self) -> None: ...
 
 
 class RedisQuotaRefunds:
@@ -95,17 +104,23 @@ class RedisQuotaRefunds:
     """
 
     def __init__(
-        self, connection: RedisConnection, new_id: Callable[[], str], lease_seconds: float = LEASE_SECONDS
+        self,
+        connection: RedisConnection,
+        leases: Leases,
+        new_id: Callable[[], str],
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self.now: int | None = None
         self._connection = connection
+        self._leases = leases
         self._script = read_script("quotas.lua", "settle.lua")
         self._new_id = new_id
         self._renewal_seconds = lease_seconds / RENEWALS
-        self._waiting: list[_Change] = []
+        self._waiting: list[_Refund] = []
         self._sending: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
-        self._held: dict[str, list[_Change]] = {}
+        self._held: dict[str, list[LeaseChange]] = {}
+        """The renewals of each lease that is held."""
 
     def new_lease(self) -> str:
         """Return a name for a request."""
@@ -126,14 +141,14 @@ class RedisQuotaRefunds:
     def hold(self, lease: str, leased: Sequence[tuple[str, Quota]]) -> None:
         """Count the request of this lease as in flight until it is released, though it takes longer than a lease."""
         if leased:  # nothing for a plan without such a limit
-            self._held[lease] = [_Change(key, quota, "renew", lease) for key, quota in leased]
+            self._held[lease] = [LeaseChange(key, lease, quota.window) for key, quota in leased]
             if self._renewing is None:
                 self._renewing = asyncio.create_task(self._renew())
 
     def release(self, lease: str, leased: Sequence[tuple[str, Quota]]) -> None:
-        """End the request of this lease: soon it is counted no longer."""
+        """End the request of this lease: no later admission of this worker counts it."""
         self._held.pop(lease, None)
-        self._add([_Change(key, quota, "release", lease) for key, quota in leased])
+        self._leases.change_leases([LeaseChange(key, lease) for key, _ in leased])
 
     def refund(self, outcome: Authorized | Refused) -> None:
         """Give the rest of the reserved cost back to every quota that was charged."""
@@ -143,7 +158,7 @@ class RedisQuotaRefunds:
         units = rule.cost.reserved - facts.cost
         self._add(
             [
-                _Change(_key(facts, window.quota), window.quota, "refund", units, facts.now)
+                _Refund(_key(facts, window.quota), window.quota, units, facts.now)
                 for window in facts.windows
                 if window.fits_at is None and not window.quota.is_concurrency
             ]
@@ -167,20 +182,21 @@ class RedisQuotaRefunds:
         self._flush()
         while self._sending is not None:
             await asyncio.wait([self._sending])
+        await self._leases.drain()
 
     def _release(self, lease: str) -> None:
-        self._add([msgspec.structs.replace(one, action="release") for one in self._held.pop(lease, ())])
+        self._leases.change_leases([msgspec.structs.replace(one, lives=0) for one in self._held.pop(lease, ())])
 
     async def _renew(self) -> None:
         while self._held:
             await asyncio.sleep(self._renewal_seconds)
-            self._add([change for changes in self._held.values() for change in changes])
+            self._leases.change_leases([change for changes in self._held.values() for change in changes])
         self._renewing = None
 
-    def _add(self, changes: Sequence[_Change]) -> None:
-        if changes and not self._waiting and self._sending is None:
+    def _add(self, refunds: Sequence[_Refund]) -> None:
+        if refunds and not self._waiting and self._sending is None:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._waiting += changes
+        self._waiting += refunds
 
     def _flush(self) -> None:
         if self._waiting and self._sending is None:
@@ -192,15 +208,15 @@ class RedisQuotaRefunds:
         self._sending = None
         self._flush()
 
-    async def _send(self, batch: Sequence[_Change]) -> None:
+    async def _send(self, batch: Sequence[_Refund]) -> None:
         numbers: dict[Quota, int] = {}
-        arguments: list[str | int] = []
-        for change in batch:
-            number = numbers.setdefault(change.quota, len(numbers) + 1)
-            arguments += (number, change.action, change.first, change.second)
+        arguments: list[int] = []
+        for refund in batch:
+            number = numbers.setdefault(refund.quota, len(numbers) + 1)
+            arguments += (number, refund.units, refund.charged_at)
         now = "" if self.now is None else self.now
         quotas = [encode_quota(quota) for quota in numbers]
-        keys = [change.key for change in batch]
+        keys = [refund.key for refund in batch]
         try:
             await self._connection.run_script_once(self._script, keys, [now, len(quotas), *quotas, *arguments])
         except StoreUnavailable:

@@ -103,7 +103,7 @@ class RedisReadiness:
         script_rule = msgspec.json.encode({"is_public": False})
         keys = [redis_keys.token(NO_TOKEN)]
         failures = {
-            "admission": await self._try(self._admit, keys, ["", 1, script_rule, "", 1, "", "", "", ""]),
+            "admission": await self._try(self._admit, keys, ["", 0, 1, script_rule, "", 1, "", "", "", ""]),
             "revocation": await self._try(self._write, redis_keys.ready(), []),
         }
         failures["data"] = await self._data()

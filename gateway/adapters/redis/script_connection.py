@@ -15,7 +15,7 @@ from typing import Any, Self, TypeAlias
 import hiredis
 
 from gateway.adapters.redis.connection import Client, RedisConnection, Script, StallTolerantTimeout
-from gateway.adapters.redis.private import take_over
+from gateway.adapters.redis.private import is_retired, take_over
 from gateway.core.errors import StoreUnavailable
 
 NOTHING_WAS_RUN = ("NOSCRIPT", "LOADING")
@@ -76,6 +76,16 @@ class DirectConnection(asyncio.Protocol):
         if self._timeout is None:
             self._watch(answered)
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether a command may be sent: it is open, and the circuit was not opened since it was."""
+        return self.is_open and not is_retired(self._connection)
+
+    @property
+    def waited_seconds(self) -> float:
+        """The seconds that the last command has waited so far."""
+        return self._loop.time() - self._late_at + self._timeout_seconds
+
     async def return_to_pool(self) -> None:
         """Close the connection and return its place to the pool."""
         await self._connection.disconnect(nowait=True)
@@ -88,8 +98,10 @@ class DirectConnection(asyncio.Protocol):
         except hiredis.ProtocolError as error:
             self._end(ConnectionError(str(error)))
             return
-        if answer is not False:  # False: it is incomplete; no script returns that
-            self._answer(answer)
+        answered = self._answered
+        if answer is not False and answered is not None:  # False: it is incomplete; no script returns that
+            self._answered = None
+            answered(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stream.connection_lost(exc)
@@ -111,13 +123,9 @@ class DirectConnection(asyncio.Protocol):
     def _end(self, error: Exception) -> None:
         self.is_open = False
         self._transport.abort()
-        if self._answered is not None:
-            self._answer(error)
-
-    def _answer(self, answer: Any) -> None:
         answered, self._answered = self._answered, None
         if answered is not None:
-            answered(answer)
+            answered(error)
 
 
 class ScriptRunner:
@@ -132,36 +140,44 @@ class ScriptRunner:
     def call(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
         """Call the script; `answered` gets the answer, StoreUnavailable, or the error of an unsendable argument."""
         direct = self._direct
-        if direct is None or not direct.is_open or self._connection.is_circuit_open:
+        if direct is None or not direct.is_usable or self._connection.is_circuit_open:
             self._call_slowly(keys, arguments, answered)
             return
         command = ("EVALSHA", self._script.sha, len(keys), *keys, *arguments)
         try:
-            direct.ask(command, partial(self._take, keys, arguments, answered))
+            direct.ask(command, partial(self._take, direct, keys, arguments, answered))
         except Exception as error:
             answered(error)
 
-    def _take(self, keys: list[str], arguments: list[Any], answered: Answered, answer: Any) -> None:
+    def _take(
+        self, direct: DirectConnection, keys: list[str], arguments: list[Any], answered: Answered, answer: Any
+    ) -> None:
         if not isinstance(answer, Exception):
-            self._connection.record_success(self._script)
+            if self._connection.refusals:
+                self._connection.record_success(self._script)
             answered(answer)
         elif isinstance(answer, TimeoutError):
             answered(self._connection.open_circuit(answer))
         elif isinstance(answer, ConnectionError) or str(answer).startswith(NOTHING_WAS_RUN):
-            self._call_slowly(keys, arguments, answered)
+            self._call_slowly(keys, arguments, answered, direct.waited_seconds)
         else:
             answered(self._connection.record_refusal(answer, self._script))
 
-    def _call_slowly(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
-        self._task = asyncio.create_task(self._call(keys, arguments, answered))
+    def _call_slowly(
+        self, keys: list[str], arguments: list[Any], answered: Answered, waited_seconds: float = 0
+    ) -> None:
+        self._task = asyncio.create_task(self._call(keys, arguments, answered, waited_seconds))
 
-    async def _call(self, keys: list[str], arguments: list[Any], answered: Answered) -> None:
-        """Run the script through redis-py, which reconnects if it must; then connect directly for the next."""
+    async def _call(self, keys: list[str], arguments: list[Any], answered: Answered, waited_seconds: float) -> None:
+        """Run the script through redis-py, which reconnects if it must; then connect directly for the next.
+
+        A call that has waited for another connection already has the rest of its timeout.
+        """
         lost, self._direct = self._direct, None
         try:
             if lost is not None:
                 await lost.return_to_pool()
-            answer = await self._connection.run_script(self._script, keys, arguments)
+            answer = await self._connection.run_script(self._script, keys, arguments, -waited_seconds)
             self._direct = await self._open()
         except Exception as error:
             answer = error

@@ -7,6 +7,7 @@ important data, it refuses plain commands (OOM).
 """
 
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -40,9 +41,13 @@ EMPTY_STORE = (
 
 def read_script(*parts: str) -> Script:
     """Return one script of the files `parts` of scripts/, after the names, positions and clock that they use."""
+    return Script(_read_source(*parts), runs_when_full=parts[-1] not in REFUSED_WHEN_FULL)
+
+
+@cache
+def _read_source(*parts: str) -> str:
     folder = files("gateway.adapters.scripts")
-    source = redis_keys.lua_prelude() + "".join(folder.joinpath(part).read_text() for part in ("clock.lua", *parts))
-    return Script(source, runs_when_full=parts[-1] not in REFUSED_WHEN_FULL)
+    return redis_keys.lua_prelude() + "".join(folder.joinpath(part).read_text() for part in ("clock.lua", *parts))
 
 
 def read_facts(asked: AdmissionRequest, now: int, reply: Sequence[Any]) -> AdmissionFacts:

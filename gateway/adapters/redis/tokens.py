@@ -28,7 +28,7 @@ from gateway.adapters.redis.scripts import RedisWrites, Write, read_facts, read_
 from gateway.adapters.redis.usage import run_each
 from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest
 from gateway.core.admission.explanation import Inspection
-from gateway.core.errors import ChangeRefused, NotKept
+from gateway.core.errors import ChangeRefused, MaybeUndone, NotKept
 from gateway.core.http.client_address import client_network
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.tokens.audit import AuditEntry, encode_entry
@@ -337,20 +337,27 @@ class RedisTokens:
         revoked = await self._connection.run_script(self._revoke, keys, [*meant, *identities])
         return [identity.decode() for identity in revoked]
 
-    async def keep(self) -> None:
+    async def server(self) -> str:
+        """Return the name of this run of the server (`run_id`); see admin_ports.Tokens."""
+        return _run_of(*await run_each(self._connection, [_WHICH_SERVER]))
+
+    async def keep(self, server: str) -> None:
         """Wait until Redis' disk has all changes; see admin_ports.Tokens. It writes a mark, then sends WAITAOF.
 
-        Whatever was acknowledged before stands before that mark in the append-only file, from any connection. Raise
-        NotKept if the disk takes too long.
+        Whatever was acknowledged before stands before that mark in the append-only file, from any connection, if the
+        same `server` confirms it. Raise NotKept if the disk takes too long, or if another server answers.
         """
         (fsync,) = await run_each(self._connection, [("CONFIG GET", "appendfsync")])  # managed servers refuse it
-        if isinstance(fsync, dict) and fsync.get("appendfsync") == "no":
-            return
+        is_left_to_system = isinstance(fsync, dict) and fsync.get("appendfsync") == "no"
         (key, _), milliseconds = redis_keys.ready(), int(DISK_SECONDS * 1000)
         mark = self._writes.as_command(("SADD", key, "kept"), ("DEL", key))
-        written, kept = await run_each(self._connection, [mark, ("WAITAOF", 1, 0, milliseconds)], DISK_SECONDS)
-        if isinstance(kept, Exception):
+        waiting = [] if is_left_to_system else [mark, ("WAITAOF", 1, 0, milliseconds)]
+        *waited, who = await run_each(self._connection, [*waiting, _WHICH_SERVER], DISK_SECONDS)
+        if server != _run_of(who):
+            raise MaybeUndone
+        if not waited or isinstance(waited[1], Exception):
             return
+        written, kept = waited
         if isinstance(written, Exception):
             raise refused(written) from written
         if not kept[0]:
@@ -448,6 +455,14 @@ def _check_created(record: TokenRecord, outcome: int) -> None:
         raise ChangeRefused(f"token {record.identity} was revoked, for good: mint another one")
     if outcome == 0:
         raise ChangeRefused(f"token {record.identity} exists already")
+
+
+_WHICH_SERVER = ("INFO", "server")
+
+
+def _run_of(answer: Any) -> str:
+    """Return which run of a server gave the answer, or nothing if it may not tell."""
+    return str(answer.get("run_id", "")) if isinstance(answer, dict) else ""
 
 
 def _note(entry: AuditEntry | None) -> bytes:

@@ -21,9 +21,7 @@ import msgspec
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import Client, RedisConnection, refused
 from gateway.adapters.redis.scripts import read_script
-from gateway.core.admission.decision import Authorized, Refused
 from gateway.core.errors import StoreUnavailable
-from gateway.core.http.messages import ResponseHead
 from gateway.core.tokens.text import token_id
 from gateway.core.usage import (
     DAY_HOURS,
@@ -37,7 +35,6 @@ from gateway.core.usage import (
     UsageKey,
     UsageLabels,
     UsagePoint,
-    build_usage_key,
     by_day,
     by_hour,
     format_usage_labels,
@@ -198,12 +195,8 @@ class RedisUsageCounter:
         self._turn = asyncio.Lock()
         self._is_refused = False
 
-    def count_request(self, outcome: Authorized | Refused, head: ResponseHead) -> None:
-        """Count a request; see admin_ports.UsageCounter. This is on the path of every request: half a microsecond."""
-        self.count_key(build_usage_key(outcome, head))
-
-    def count_key(self, key: UsageKey) -> None:
-        """Count a request by what it counts as; see admin_ports.UsageCounter."""
+    def count_request(self, key: UsageKey) -> None:
+        """Count a request; see admin_ports.UsageCounter. This is on the path of every request."""
         if not self._counts:
             self._hour = int(self._clock()) // HOUR_SECONDS
             self._schedule()

@@ -1,12 +1,14 @@
 -- Admits the requests of one event-loop tick in one round trip. It needs quotas.lua, charging.lua and tokens.lua.
 --
--- KEYS[i]   the record of admission i
+-- KEYS[i]   the record of admission i; then the key of each lease that is changed before
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
--- ARGV[2]   n, the number of different rules
--- ARGV[3..] n rules, JSON: the scopes that each needs, and what its plans grant (core/policies/script_rules.py)
+-- ARGV[2]   m, the number of leases that are changed
+-- ARGV[3]   n, the number of different rules
+-- ARGV[4..] n rules, JSON: the scopes that each needs, and what its plans grant (core/policies/script_rules.py)
 -- then, for each admission: the digest as records have it, or '' if the rule is public; the number of its rule; its
 -- export key or ''; the project that its path names or ''; the client's network, or '' if no quota counts it; its lease
 -- or ''
+-- then, for each lease that is changed: its name, and for how many milliseconds it is renewed, or 0 if it is released
 --
 -- Returns the time, then for each admission {record or '', revoked (-1: the store has no marker), charged, heads of
 -- stored variants or '', restrictions, ...} with what charging.lua reports of the quotas. Restrictions are '' or
@@ -81,13 +83,26 @@ end
 
 local now = clock(ARGV[1])
 local rules = {}
-for i = 1, tonumber(ARGV[2]) do
-  rules[i] = cjson.decode(ARGV[2 + i])
+for i = 1, tonumber(ARGV[3]) do
+  rules[i] = cjson.decode(ARGV[3 + i])
+end
+
+local admissions = #KEYS - tonumber(ARGV[2])
+local argument = 3 + #rules + 6 * admissions
+for i = admissions + 1, #KEYS do
+  local lease, lives = ARGV[argument + 1], tonumber(ARGV[argument + 2])
+  if lives > 0 then
+    leases.renew(KEYS[i], lease, now, lives)
+  else
+    leases.release(KEYS[i], lease)
+  end
+  argument = argument + 2
 end
 
 local replies = { now }
-local argument = 2 + #rules
-for i, key in ipairs(KEYS) do
+argument = 3 + #rules
+for i = 1, admissions do
+  local key = KEYS[i]
   local digest, rule = ARGV[argument + 1], rules[tonumber(ARGV[argument + 2])]
   local export_key, project = ARGV[argument + 3], ARGV[argument + 4]
   local address, lease = ARGV[argument + 5], ARGV[argument + 6]

@@ -305,7 +305,7 @@ end
 function leases.take(window, quota, _, now, lease)
   window.used = window.used + 1
   call('ZREMRANGEBYSCORE', window.key, '-inf', now)
-  leases.renew(quota, window.key, lease, now)
+  leases.renew(window.key, lease, now, quota[WINDOW])
 end
 
 function leases.fits_at(window)
@@ -313,11 +313,11 @@ function leases.fits_at(window)
 end
 
 -- Renews a lease, even if it has expired meanwhile: its request is still in flight.
-function leases.renew(quota, key, lease, now)
-  call('ZADD', key, now + quota[WINDOW], lease)
-  call('PEXPIRE', key, 2 * quota[WINDOW])
+function leases.renew(key, lease, now, lives)
+  call('ZADD', key, now + lives, lease)
+  call('PEXPIRE', key, 2 * lives)
 end
 
-function leases.release(_, key, lease)
+function leases.release(key, lease)
   call('ZREM', key, lease)
 end

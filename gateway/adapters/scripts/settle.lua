@@ -1,12 +1,10 @@
--- Refunds units of answered requests, and renews and releases the leases of requests in flight: one call for all
--- pending changes of a worker. quotas.lua comes before this.
+-- Refunds units of answered requests: one call for all pending refunds of a worker. quotas.lua comes before this.
 --
--- KEYS[i]   the key of a counter, for each change
+-- KEYS[i]   the key of a counter, for each refund
 -- ARGV[1]   the time in Unix milliseconds, or '' for Redis' own clock (tests set it)
 -- ARGV[2]   n, the number of different quotas
 -- ARGV[3..] n quotas, JSON (core/policies/script_rules.py)
--- then, for each key: the number of its quota, 'refund' with units and the time at which they were charged, or
--- 'renew' or 'release' with a lease and nothing
+-- then, for each key: the number of its quota, the units, and the time at which they were charged
 --
 -- A counter that has expired meanwhile is not created again. Returns the time.
 
@@ -36,12 +34,8 @@ end
 
 local argument = 2 + #quotas
 for i, key in ipairs(KEYS) do
-  local quota, action = quotas[tonumber(ARGV[argument + 1])], ARGV[argument + 2]
-  if action == 'refund' then
-    refund(key, quota, tonumber(ARGV[argument + 3]), tonumber(ARGV[argument + 4]))
-  else
-    leases[action](quota, key, ARGV[argument + 3], now)
-  end
-  argument = argument + 4
+  local quota, units, charged_at = ARGV[argument + 1], ARGV[argument + 2], ARGV[argument + 3]
+  refund(key, quotas[tonumber(quota)], tonumber(units), tonumber(charged_at))
+  argument = argument + 3
 end
 return now

@@ -78,8 +78,13 @@ def add_token_state(fields: list[Field], outcome: Authorized | Refused) -> None:
     rule, facts = outcome.rule, outcome.facts
     if rule is None or facts is None:
         return
-    policy_field, limit_field = _ratelimit_fields(rule, facts)
+    record = facts.record
+    allotment = rule.allotment_of(record) if facts.windows else None
+    policy_field = b"" if allotment is None else allotment.policy_field
+    if allotment is not None and record is not None and record.overrides:
+        policy_field = build_ratelimit_policy(one.quota for one in facts.windows)
     if policy_field:
+        limit_field = build_ratelimit(facts.windows, facts.now)
         own = [(POLICY_FIELD, policy_field), (LIMIT_FIELD, limit_field)]
         backends = [field for field in fields if field[0] in (POLICY_FIELD, LIMIT_FIELD)]
         if backends:
@@ -89,16 +94,6 @@ def add_token_state(fields: list[Field], outcome: Authorized | Refused) -> None:
     expires_at = ends_at(facts)
     if expires_at is not None and facts.now >= (expires_at - EXPIRY_NOTICE_SECONDS) * 1000:
         fields.append((b"x-token-expires-at", build_timestamp(expires_at)))
-
-
-def _ratelimit_fields(rule: Rule, facts: AdmissionFacts) -> tuple[bytes, bytes]:
-    """Return RateLimit-Policy and RateLimit; both are empty if there is nothing to announce."""
-    allotment = rule.allotment_of(facts.record)
-    if allotment is None or not facts.windows:
-        return b"", b""
-    is_own = facts.record is not None and facts.record.overrides
-    policy_field = build_ratelimit_policy(one.quota for one in facts.windows) if is_own else allotment.policy_field
-    return policy_field, build_ratelimit(facts.windows, facts.now)
 
 
 _REFUSED = frozenset({Ended.REVOKED, Ended.EXPIRED})

@@ -144,10 +144,16 @@ class Origin(msgspec.Struct, frozen=True):
     """The addresses that it came through, separated by commas; the connection's other end is the last."""
 
 
+@functools.lru_cache(maxsize=4096)
+def direct_origin(peer: str, scheme: str) -> Origin:
+    """Return the origin of a request that no trusted proxy has passed on."""
+    return Origin(peer, scheme, peer)
+
+
 def find_origin(fields: Fields, peer: str, scheme: str, trusted: TrustedProxies) -> Origin:
     """Return the origin of a request that arrived from `peer` by `scheme`."""
-    if not trusted.networks or not is_trusted(peer, trusted.networks):
-        return Origin(peer, scheme, peer)
+    if not is_trusted(peer, trusted.networks):
+        return direct_origin(peer, scheme)
     if trusted.field == "x-forwarded-for":
         entries = field_values(fields, b"x-forwarded-for")
         told = field_values(fields, b"x-forwarded-proto")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from gateway.core.http.messages import Field, Fields, field_values
-from gateway.core.quotas.model import Quota, Window
+from gateway.core.quotas.model import CONCURRENT, Quota, Window
 
 POLICY_FIELD, LIMIT_FIELD = b"ratelimit-policy", b"ratelimit"
 
@@ -47,15 +47,14 @@ def build_ratelimit(windows: Iterable[Window], now: int) -> bytes:
     the oldest request leaves (moving window); when the next unit is added (token bucket). The end of a request in
     flight is unknown. `now` is in milliseconds.
     """
-    return ", ".join(
-        [
-            f'"{window.quota.name}";r={window.remaining()}'
-            if window.quota.is_concurrency
-            else f'"{window.quota.name}";r={window.remaining()};t={window.reset_seconds(now)}'
-            for window in windows
-            if not window.quota.is_shadow
-        ]
-    ).encode()
+    items: list[str] = []
+    for window in windows:
+        quota = window.quota
+        if not quota.is_shadow:
+            left, reset = window.left_and_reset(now)
+            end = "" if quota.algorithm == CONCURRENT else f";t={reset}"
+            items.append(f'"{quota.name}";r={left}{end}')
+    return ", ".join(items).encode()
 
 
 def join_backends(policy_field: bytes, limit_field: bytes, backends: Fields) -> list[Field]:

@@ -179,6 +179,13 @@ class Window(msgspec.Struct, frozen=True):
         ends = now if used == 0 and self.quota.algorithm != FIXED_WINDOW else self.resets_at
         return Window(self.quota, used, ends, self.fits_at)
 
+    def left_and_reset(self, now: int) -> tuple[int, int]:
+        """Return `remaining` and `reset_seconds` in one call: every answer has both."""
+        quota = self.quota
+        left = (quota.limit if quota.burst is None else quota.burst) - self.used
+        wait = self.resets_at - now
+        return left if left > 0 else 0, -(-wait // 1000) if wait > 0 else 0
+
     def reset_seconds(self, now: int) -> int:
         """Return the seconds until `resets_at`, rounded up; `now` is in milliseconds."""
         return _seconds_until(self.resets_at, now)

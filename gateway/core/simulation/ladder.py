@@ -61,11 +61,11 @@ class Ladder:
     def __init__(self, quota: Quota) -> None:
         self.quota = quota
         self.rungs = [Rung(rung) for rung in _list_rungs(quota)]
-        self._wide = msgspec.structs.replace(quota, limit=max(1, EXACT // quota.window), burst=None)
         self._repays = quota.algorithm in ALGORITHMS and ALGORITHMS[quota.algorithm].has_burst
+        unlimited = msgspec.structs.replace(quota, limit=max(1, EXACT // quota.window), burst=None)
+        self._wide = quota if self._repays else unlimited  # how much a bucket repays is what its limit says
         self._demands: dict[str, _Demand] = {}
         self._flights: dict[str, list[_InFlight]] = {}
-        self._flight_peaks: dict[str, int] = {}
         self.requests = 0
 
     def measure(self, holder: str, cost: int, now: int, ends_at: int) -> float:

@@ -1,6 +1,7 @@
 """Find the one credential of a request, without IO: a missing or malformed one never reaches Redis."""
 
 import base64
+import functools
 from collections.abc import Callable, Iterable, Mapping
 
 from gateway.core.http.fields import is_of_scheme, parse_basic_password, parse_bearer
@@ -16,27 +17,26 @@ def find_credential(fields: Fields, policy: Policy) -> str | Reason:
     There must be one credential, once: a second one is ambiguous even if it is equal (RFC 6750 2: a client must not use
     more than one method in a request).
     """
-    presented: Field | None = None
-    for source in policy.credentials:
-        if presented is not None and presented[0] == source.field:
-            continue  # of two schemes of one field
-        for field in fields:
-            if field[0] == source.field:
-                if presented is not None:
-                    return Reason.AMBIGUOUS_CREDENTIALS
-                presented = field
-    if presented is None:
-        return Reason.MISSING_CREDENTIALS
-    value = presented[1]
+    names = _names_of(policy.credentials)
+    presented = [field for field in fields if field[0] in names]
+    if len(presented) != 1:
+        return Reason.AMBIGUOUS_CREDENTIALS if presented else Reason.MISSING_CREDENTIALS
+    name, value = presented[0]
     reason = Reason.MISSING_CREDENTIALS
     for source in policy.credentials:
-        if source.field == presented[0]:
+        if source.field == name:
             text = _PARSERS[source.scheme.value](value)
             if text is not None and is_well_formed(text, policy.token_format):
                 return text
             if source.scheme is Scheme.BARE or is_of_scheme(value, source.scheme.value):
                 reason = Reason.MALFORMED_CREDENTIALS
     return reason
+
+
+@functools.lru_cache(maxsize=128)
+def _names_of(sources: tuple[CredentialSource, ...]) -> frozenset[bytes]:
+    """Return the names of the fields in which a policy looks for the credential."""
+    return frozenset(source.field for source in sources)
 
 
 def build_credential(text: str, source: CredentialSource) -> Field:

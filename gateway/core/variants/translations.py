@@ -84,7 +84,7 @@ _read_values = msgspec.json.Decoder(dict[str, Value]).decode
 
 
 ROWS_AT_ONCE = 100
-PASSES = 6
+PASSES = 10
 """Formats that have a language after the other read them in up to this many groups: decoded, all texts of a document
 take five times its bytes. Reading a group skips the texts of the others, which costs less than decoding them."""
 GROUP_CELLS = 50_000

@@ -201,3 +201,19 @@ async def test_a_limit_of_n_admits_n_however_many_ask(redis_url: str) -> None:
         await benches[0].tokens.create(record)
         asked = [bench.admit(rule, record) for bench in benches for _ in range(100)]
         assert 51 == sum(facts.is_charged for facts in await asyncio.gather(*asked))
+
+
+async def test_each_abandoned_request_gets_its_own_admission(bench: Bench) -> None:
+    """Two requests that ask the same question leave before Redis answers: each is charged, and is called back once."""
+    record = make_record()
+    await bench.tokens.create(record)
+    asked = AdmissionRequest(rule_for("GET /export"), record.digest)
+    found: list[AdmissionFacts | None] = []
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            facts = bench.admissions.admit(asked)
+            facts.cancel()
+            bench.admissions.call_when_found(facts, found.append)
+        while len(found) < 2:
+            await asyncio.sleep(0)
+    assert [1, 2] == sorted(facts.windows[0].used for facts in found if facts is not None)

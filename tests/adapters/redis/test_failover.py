@@ -80,3 +80,25 @@ async def test_a_server_that_becomes_a_master_again_is_used_again(own_redis: Red
         await until_closed(connection)
     assert (await admissions.admit(AdmissionRequest(rule_for("GET /export"), record.digest))).is_charged
     await connection.close()
+
+
+async def test_a_quiet_worker_leaves_the_old_master(own_redis: RedisServer, other_redis: RedisServer) -> None:
+    """A connection that was open before the failover is not used again, however few requests there are."""
+    question = AdmissionRequest(rule_for("GET /export"), RECORDS[0].digest)
+    async with Relay(own_redis.port) as relay:
+        connection = RedisConnection(open_client(f"redis://127.0.0.1:{relay.port}/0", TIMEOUT_SECONDS), TIMEOUT_SECONDS)
+        there = RedisConnection(open_client(other_redis.url, TIMEOUT_SECONDS), TIMEOUT_SECONDS)
+        admissions = RedisAdmissions(connection)
+        for tokens in (RedisTokens(connection), RedisTokens(there)):
+            await tokens.create(RECORDS[0])
+        for _ in range(2):
+            assert (await admissions.admit(question)).is_charged
+        await connection.client.replicaof("127.0.0.1", "1")
+        relay.lead_to(other_redis.port)
+        with pytest.raises(StoreUnavailable):
+            await admissions.admit(question)
+        for _ in range(2):
+            await until_closed(connection)
+            assert (await admissions.admit(question)).is_charged
+        await connection.close()
+        await there.close()

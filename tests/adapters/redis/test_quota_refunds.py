@@ -9,6 +9,7 @@ import pytest
 
 from gateway.adapters.redis import keys
 from gateway.core.admission.decision import Authorized
+from gateway.core.policies.model import Rule
 from gateway.core.quotas.algorithms import Leases
 from gateway.core.quotas.charging import charge
 from tests.adapters.bench import PARALLEL, RECORDS, START, Bench, open_bench, rule_with
@@ -38,6 +39,39 @@ async def test_a_request_in_flight_is_counted_until_it_ends(bench: Bench) -> Non
     assert (await bench.admit(rule, RECORDS[0])).is_charged
 
 
+async def test_the_end_of_a_request_overtakes_no_later_admission(bench: Bench) -> None:
+    """Of a limit of one, whoever asks again when the last request has ended is admitted, each time."""
+    rule = rule_with([msgspec.structs.replace(PARALLEL, limit=1)])
+    for _ in range(50):
+        facts = await bench.admit(rule, RECORDS[0])
+        assert facts.is_charged
+        with bench.refunds.in_flight(facts):
+            assert not (await bench.admit(rule, RECORDS[0])).is_charged
+
+
+async def test_ends_come_before_admissions_on_every_connection(bench: Bench) -> None:
+    """Also while other requests, with and without such a limit, are admitted on all connections at once."""
+    alone, beside = rule_with([msgspec.structs.replace(PARALLEL, limit=1)]), rule_with([PARALLEL])
+    unlimited = rule_with([make_quota("fixed-window", 10**6, 60)])
+    is_over = False
+
+    async def ask_on(rule: Rule) -> None:
+        while not is_over:
+            with bench.refunds.in_flight(await bench.admit(rule, RECORDS[1])):
+                pass
+
+    others = [asyncio.create_task(ask_on(rule)) for rule in (beside, unlimited, unlimited, unlimited)]
+    admitted = []
+    for _ in range(200):
+        facts = await bench.admit(alone, RECORDS[0])
+        admitted.append(facts.is_charged)
+        with bench.refunds.in_flight(facts):
+            pass
+    is_over = True
+    await asyncio.gather(*others)
+    assert [True] * 200 == admitted
+
+
 async def test_a_lease_of_a_worker_that_was_killed_ends_by_itself(bench: Bench) -> None:
     """Nobody renews it: it counts for its length, to the millisecond, and no longer."""
     rule = rule_with([PARALLEL])
@@ -61,7 +95,7 @@ async def test_a_request_that_takes_long_is_renewed(store_url: str) -> None:
             return {await bench.client.zscore(key, one.request.lease) or 0 for one in facts}
 
         with bench.refunds.in_flight(facts[0]), bench.refunds.in_flight(facts[1]):
-            bench.refunds.now = START + 60_000
+            bench.at(START + 60_000)
             async with asyncio.timeout(10):  # each look is a trip to the store, in which the renewal comes about
                 while await ends() != {START + 75_000}:
                     await asyncio.sleep(0)
@@ -106,8 +140,8 @@ async def test_a_settlement_that_redis_did_not_take_is_lost(bench: Bench) -> Non
     rule = rule_with([make_quota("fixed-window", 9, 60)], cost=3)
     first, second = [await bench.admit(rule, RECORDS[0]) for _ in range(2)]
     script, bench.refunds._script = bench.refunds._script, None  # type: ignore[assignment]
-    bench.connection._probing = asyncio.current_task()  # the circuit is open
+    bench.connection.is_circuit_open = True
     await bench.refund(rule, first, 3)
-    bench.refunds._script, bench.connection._probing = script, None
+    bench.refunds._script, bench.connection.is_circuit_open = script, False
     await bench.refund(rule, second, 1)
     assert 5 + 3 == (await bench.admit(rule, RECORDS[0])).windows[0].used

@@ -19,7 +19,7 @@ from gateway.core.http.messages import ResponseHead
 from gateway.core.http.reasons import Reason
 from gateway.core.tokens.records import TokenRecord
 from gateway.core.tokens.text import token_id
-from gateway.core.usage import DAY_SECONDS, HOUR_SECONDS, BusyToken, UsageLabels, UsagePoint
+from gateway.core.usage import DAY_SECONDS, HOUR_SECONDS, BusyToken, UsageLabels, UsagePoint, build_usage_key
 from tests.support.connections import open_connection, until_closed
 from tests.support.policies import make_record, rule_for
 from tests.support.processes import RedisServer, free_port
@@ -48,10 +48,10 @@ class Bench:
     def pass_one(self, record: TokenRecord = RECORDS[0], worker: int = 0) -> None:
         facts = AdmissionFacts(AdmissionRequest(RULE), 0, record, False, True, (), ())
         head = ResponseHead(200, [(b"cache-status", b"gateway; hit; ttl=7")])
-        self.workers[worker].count_request(Authorized(RULE, facts), head)
+        self.workers[worker].count_request(build_usage_key(Authorized(RULE, facts), head))
 
     def refuse_one(self, reason: Reason, status: int) -> None:
-        self.workers[0].count_request(Refused(reason, RULE), ResponseHead(status, []))
+        self.workers[0].count_request(build_usage_key(Refused(reason, RULE), ResponseHead(status, [])))
 
     async def flush(self) -> None:
         for worker in self.workers:

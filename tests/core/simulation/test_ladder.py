@@ -89,3 +89,10 @@ def test_requests_in_flight_are_counted_by_their_ends() -> None:
     assert 3 == ladder.smallest(0, of_holders=False)
     refused = {rung.quota.limit: rung.refused for rung in ladder.rungs}
     assert (2, 1, 0) == (refused[1], refused[2], refused[3])
+
+
+def test_a_bucket_is_used_as_it_repays() -> None:
+    """Two units a second of ten: after five at once, three are owed a second later."""
+    ladder = Ladder(make_quota("token-bucket", 2, 1, burst=10))
+    assert 0.5 == ladder.measure("a", 5, START, START)
+    assert 0.4 == ladder.measure("a", 1, START + 1000, START + 1000)
