@@ -740,7 +740,7 @@ async def test_each_use_of_a_revoked_token_is_told_where_alerts_are_on(
     redis_url: str, tmp_path: Path, mode: Literal["off", "on"]
 ) -> None:
     """The token may be reported as leaked after its requests would have come to be recognised."""
-    settings = {"alerts_url": "https://ops.example/", "alerts_secret": "whsec_" + "QUJD" * 8}
+    settings: dict[str, Any] = {"alerts_url": "https://ops.example/", "alerts_secret": "whsec_" + "QUJD" * 8}
     async with open_known(redis_url, tmp_path, mode, **settings) as known:
         text, identity = await known.mint(plan="plain")
         await revoke(known, identity)
