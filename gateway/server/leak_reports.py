@@ -1,5 +1,10 @@
-"""`/-/leaks/github`: the endpoint that GitHub's secret scanning reports found tokens to."""
+"""`/-/leaks/github`: the endpoint that GitHub's secret scanning reports found tokens to.
 
+Rule: whoever sends slowly keeps nobody else out. GitHub sends a report at once, so of too many calls the one that has
+been read for the longest time makes room.
+"""
+
+import asyncio
 import logging
 
 import msgspec
@@ -17,6 +22,9 @@ IDENTIFIER, SIGNATURE = b"github-public-key-identifier", b"github-public-key-sig
 RETRY_SECONDS = 10
 MAXIMUM_CALLS = 8
 """Calls in progress of one worker: GitHub sends few, and each may be a megabyte that nobody has verified yet."""
+READ_SECONDS = 30.0
+"""For the content of a call."""
+FULL = "Too many leak reports at once, or one that came too slowly; retry later."
 UNSIGNED = "The content has no valid signature of GitHub."
 
 logger = logging.getLogger(__name__)
@@ -29,21 +37,15 @@ class LeakReportEndpoint:
         self._signatures = signatures
         self._reports = reports
         self._acceptor = acceptor
-        self._calls = 0
-        """Calls in progress."""
+        self._reading: dict[asyncio.Timeout, None] = {}
+        """The calls whose content is being read, the oldest first, by what ends them."""
+        self._acting = 0
+        """Calls whose content is there."""
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Take one call."""
         request = self._acceptor.accept(read_scope(scope))
-        if self._calls >= MAXIMUM_CALLS:
-            await reply(_refuse(request, 503, "Too many leak reports at once; retry later.", RETRY_SECONDS), send)
-            return
-        self._calls += 1
-        try:
-            response = await self._read(request, receive)
-        finally:
-            self._calls -= 1
-        await reply(response, send)
+        await reply(await self._read(request, receive), send)
 
     async def _read(self, request: RequestHead, receive: Receive) -> Response:
         signer, signature = (
@@ -53,10 +55,39 @@ class LeakReportEndpoint:
             return _refuse(request, 400, "The request is malformed.")
         if not signer or not signature:
             return _refuse(request, 401, UNSIGNED)
-        content = await read_content(receive, MAXIMUM_CONTENT_BYTES)
+        if not self._make_room():
+            return _refuse(request, 503, FULL, RETRY_SECONDS)
+        try:
+            content = await self._read_in_time(receive)
+        except TimeoutError:
+            return _refuse(request, 503, FULL, RETRY_SECONDS)
         if content is None:
             return _refuse(request, 413, f"The content has more than {MAXIMUM_CONTENT_BYTES} bytes.")
-        return await self._answer(request, content, signer, signature)
+        self._acting += 1
+        try:
+            return await self._answer(request, content, signer, signature)
+        finally:
+            self._acting -= 1
+
+    def _make_room(self) -> bool:
+        """Return whether there is room for a call; end the reading of the oldest if that makes room."""
+        if len(self._reading) + self._acting < MAXIMUM_CALLS:
+            return True
+        oldest = next(iter(self._reading), None)
+        if oldest is None:
+            return False
+        del self._reading[oldest]
+        oldest.reschedule(0)
+        return True
+
+    async def _read_in_time(self, receive: Receive) -> bytes | None:
+        """Return the content, or None if it is too large. Raise TimeoutError if it takes too long or makes room."""
+        async with asyncio.timeout(READ_SECONDS) as limit:
+            self._reading[limit] = None
+            try:
+                return await read_content(receive, MAXIMUM_CONTENT_BYTES)
+            finally:
+                self._reading.pop(limit, None)
 
     async def _answer(self, request: RequestHead, content: bytes, signer: str, signature: str) -> Response:
         try:

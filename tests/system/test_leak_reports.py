@@ -284,19 +284,33 @@ def test_a_token_that_ends_soon_is_told_when_it_is_used(
     assert (long["id"], "CI", "website") == (data["token"], data["name"], data["project"])
 
 
-def test_unverified_content_is_bounded(serve: Serve, redis_url: str, issuer: Issuer, github: Github) -> None:
-    """Who names no key is not read at all; of those who do, eight at a time, and a megabyte of each."""
+def test_unverified_content_is_bounded(serve: Serve, redis_url: str, issuer: Issuer) -> None:
+    """Who names no key is not read at all; of those who do, a megabyte of each."""
     gateway = serve(redis_url, environment={"GATEWAY_LEAK_KEYS_URL": issuer.url + KEYS})
     assert 401 == ask(gateway.port, "POST", ADDRESS, content=b"[]").status
     assert 413 == send(gateway, b" " * (1024 * 1024 + 1), "first", "AAAA").status
+
+
+def test_whoever_sends_slowly_keeps_no_report_out(
+    serve: Serve, redis_url: str, policies: Path, issuer: Issuer, github: Github
+) -> None:
+    """Eight calls are read at a time. GitHub's takes the place of the oldest, which is told to come back."""
+    gateway = serve(redis_url, environment={"GATEWAY_LEAK_KEYS_URL": issuer.url + KEYS})
+    token = mint(redis_url, policies)["token"]
     head = (
         f"POST {ADDRESS} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n"
-        "Github-Public-Key-Identifier: first\r\nGithub-Public-Key-Signature: AAAA\r\n\r\n["
+        "Github-Public-Key-Identifier: first\r\nGithub-Public-Key-Signature: AAAA\r\nExpect: 100-continue\r\n\r\n"
     )
-    waiting = [socket.create_connection(("127.0.0.1", gateway.port), 30) for _ in range(8)]
-    for connection in waiting:
+    slow = [socket.create_connection(("127.0.0.1", gateway.port), 30) for _ in range(8)]
+    for connection in slow:
         connection.sendall(head.encode())
-    wait_until(lambda: send(gateway, b"[]", "first", "AAAA").status == 503, "there is no room for a ninth")
-    for connection in waiting:
+        assert b"HTTP/1.1 100 Continue" in connection.recv(1000)  # it is being read
+    assert ["true_positive"] == [label for _, label in labels(github.report(gateway, token))]
+    assert 401 == ask(gateway.port, "GET", EXPORT, token=token).status
+    answer = slow[0].recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 503 ") and b"retry-after: 10" in answer.lower()
+    for connection in slow[1:]:
+        connection.sendall(b"[        ")
+        assert connection.recv(10_000).startswith(b"HTTP/1.1 401 ")
+    for connection in slow:
         connection.close()
-    wait_until(lambda: github.report(gateway, "x").status == 200, "there is room again")

@@ -331,6 +331,24 @@ def test_a_job_token_ends_and_leaves_nothing(
         assert 1 == client.hlen("gw1:project:system:website:tokens") == client.zcard(jobs)
 
 
+def test_a_store_that_was_emptied_exchanges_nothing(
+    gateway: SharedGateway, issuer: Issuer, policies: Path, redis_url: str
+) -> None:
+    """It has forgotten which ID tokens were used, and a job cannot say that it is meant to be empty."""
+    id_token = issuer.sign()
+    token = granted(exchange(gateway, id_token))
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        for presented in (id_token, issuer.sign()):
+            answer = exchange(gateway, presented)
+            assert (503, "1") == (answer.status, answer.field("retry-after"))
+        assert 503 == ask(gateway.port, "GET", EXPORT, token=token).status
+        assert not client.exists("gw1:marker")
+        assert not client.exists("gw1:project:system:website:tokens")
+    assert 0 == run_command("redis", "init", "--redis", redis_url).exit_code
+    granted(exchange(gateway, issuer.sign()))
+
+
 def test_a_job_token_is_managed_like_any_other(
     gateway: SharedGateway, issuer: Issuer, policies: Path, redis_url: str
 ) -> None:

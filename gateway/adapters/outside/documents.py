@@ -22,6 +22,8 @@ TOTAL_SECONDS = 5.0
 """For one document, with the connection. A job waits for two of them at most, once in an hour."""
 MAXIMUM_BYTES = 256 * 1024
 """Of a document; real ones have 1 to 20 KiB."""
+MAXIMUM_SHOWN = 200
+"""Characters of a URL that cannot be used, in a log."""
 
 _FIELDS: tuple[Field, ...] = (
     (b"accept", b"application/json"),
@@ -49,6 +51,8 @@ def address_of(url: str) -> tuple[Upstream, str]:
 
 async def fetch_document(upstreams: Upstreams, url: str) -> dict[str, Any]:
     """Return the JSON object at a URL. Raise IssuerUnavailable if it is not there, too large, or no JSON object."""
+    if not _is_writable(url):
+        raise IssuerUnavailable(f"{url[:MAXIMUM_SHOWN]!r} is no URL of printable ASCII with a valid port")
     if not is_protected(url):
         raise IssuerUnavailable(f"{url}: documents are fetched by https only")
     address, target = address_of(url)
@@ -68,6 +72,14 @@ async def fetch_document(upstreams: Upstreams, url: str) -> dict[str, Any]:
         return msgspec.json.decode(content, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise IssuerUnavailable(f"{url}: the document is no JSON object") from error
+
+
+def _is_writable(url: str) -> bool:
+    """Return whether a request for the URL can be written: others wrote it, and RFC 3986 has only ASCII in it."""
+    try:
+        return url.isascii() and url.isprintable() and " " not in url and urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 async def _read_bounded(content: bytes | ContentStream) -> bytes | None:

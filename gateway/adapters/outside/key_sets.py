@@ -22,6 +22,7 @@ MAXIMUM_STALE_SECONDS = 24 * 3600
 MINIMUM_PAUSE_SECONDS = 10
 """Seconds between two requests for the keys of one issuer, whatever asks for them and whether they come or not."""
 MAXIMUM_KEYS = 100
+UNFINISHED = "the last request for the keys did not end; if this lasts, the log has an internal error"
 DISCOVERY = "/.well-known/openid-configuration"
 
 Keys = Mapping[str, tuple[Mapping[str, Any], ...]]
@@ -39,7 +40,7 @@ class _Known(msgspec.Struct):
     fetched_at: float | None = None
     tried_at: float | None = None
     problem: str = ""
-    """Why the last request for the keys failed; empty if it did not."""
+    """Why the last request for the keys failed; empty only if it did not. Who finds no key then is no forger."""
 
 
 class KeySets:
@@ -81,7 +82,7 @@ class KeySets:
         await asyncio.shield(task)  # a client that leaves does not cancel it for the others
 
     async def _read(self, issuer: str, known: _Known) -> None:
-        known.tried_at = self._clock()
+        known.tried_at, known.problem = self._clock(), UNFINISHED
         try:
             known.keys = await self._read_keys(issuer)
             known.fetched_at, known.problem = self._clock(), ""
@@ -99,6 +100,8 @@ async def read_issuer(fetch: Fetch, issuer: str) -> Keys:
     place = discovery.get("jwks_uri")
     if not isinstance(place, str):
         raise IssuerUnavailable(f"{url}: the document has no jwks_uri")
+    if issuer.startswith("https:") and not place.startswith("https:"):  # http is for issuers of this machine
+        raise IssuerUnavailable(f"{url}: its jwks_uri {place[:200]!r} is no https URL")
     return _list_keys(place, await fetch(place), "keys", "kid")
 
 

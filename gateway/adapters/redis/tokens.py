@@ -24,11 +24,20 @@ import msgspec
 
 from gateway.adapters.redis import keys as redis_keys
 from gateway.adapters.redis.connection import Client, RedisConnection, refused
-from gateway.adapters.redis.scripts import RedisWrites, Write, read_facts, read_script, read_token, read_windows
+from gateway.adapters.redis.scripts import (
+    EMPTY_STORE,
+    LOST,
+    RedisWrites,
+    Write,
+    read_facts,
+    read_script,
+    read_token,
+    read_windows,
+)
 from gateway.adapters.redis.usage import run_each
 from gateway.core.admission.decision import AdmissionFacts, AdmissionRequest
 from gateway.core.admission.explanation import Inspection
-from gateway.core.errors import ChangeRefused, MaybeUndone, NotKept
+from gateway.core.errors import ChangeRefused, MaybeUndone, NotKept, StoreUnavailable
 from gateway.core.http.client_address import client_network
 from gateway.core.policies.model import Policy, Rule
 from gateway.core.tokens.audit import AuditEntry, encode_entry
@@ -178,10 +187,14 @@ class RedisTokens:
         return refusals
 
     async def exchange(self, record: TokenRecord, entry: AuditEntry, proof: str, proof_seconds: int, now: int) -> bool:
-        """Add the token of a job once for its ID token, and forget those of the lineage whose records are gone."""
+        """Add the token of a job once for its ID token, and forget those of the lineage whose records are gone.
+
+        Raise StoreUnavailable if the store has lost its data: it does not know which ID tokens were exchanged, and no
+        job may say in an operator's place that it is meant to be empty.
+        """
         if record.expires_at is None:
             raise ValueError("the token of a job has an end")
-        await self._index([record])
+        await self._list([record])
         await self.owners.bring([record])
         identity, gone_at = record.identity, record.expires_at + KEPT_AFTER_END_SECONDS
         keys = [
@@ -194,7 +207,9 @@ class RedisTokens:
         milliseconds = [proof_seconds * 1000, (gone_at - now) * 1000]
         arguments = [identity, encode_record(record), encode_entry(entry), *milliseconds, listed, gone_at, now]
         is_new, *gone = await self._connection.run_script(self._exchange, keys, arguments)
-        await self._unlist([*gone] if is_new else [listed])
+        await self._unlist([*gone] if is_new == 1 else [listed])
+        if is_new == LOST:
+            raise StoreUnavailable(EMPTY_STORE)
         return bool(is_new)
 
     async def _unlist(self, listed: Sequence[bytes]) -> None:
@@ -415,7 +430,12 @@ class RedisTokens:
 
     async def _index(self, records: Sequence[TokenRecord]) -> None:
         """List tokens before they are written: an entry without a record does no harm, the reverse hides a token."""
-        entries: list[Write] = [("SET", redis_keys.marker(), "1")]
+        await self._writes.run(("SET", redis_keys.marker(), "1"))
+        await self._list(records)
+
+    async def _list(self, records: Sequence[TokenRecord]) -> None:
+        """List tokens, without a word on whether the store is meant to have them."""
+        entries: list[Write] = []
         for record in records:
             lists = redis_keys.indexes(record.policy, record.project, record.owner)
             entries += [("HSET", index, record.identity, "") for index in lists]

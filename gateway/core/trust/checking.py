@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from gateway.core.trust.model import Claims, Trust, fill, show_value
+from gateway.core.trust.model import Claims, Trust, fill, meets_pattern, show_value
 
 SKEW_SECONDS = 60
 """How far the clocks of issuer and gateway may be apart."""
@@ -68,7 +68,7 @@ def find_mistake(trust: Trust, claims: Claims) -> ClaimMistake | None:
         return _mistake("aud", audiences, f"expected {', '.join(sorted(trust.audiences))}", told)
     for claim, patterns in trust.patterns:
         values = list(_values(claims.get(claim)))
-        if not any(pattern.fullmatch(value) for value in values for pattern in patterns):
+        if not any(meets_pattern(pattern, value) for value in values for pattern in patterns):
             return _mistake(claim, claims.get(claim), "it matches no value of the trust", NO_TRUST)
     for what, templates in (
         ("project", (trust.project,)),
@@ -77,7 +77,9 @@ def find_mistake(trust: Trust, claims: Claims) -> ClaimMistake | None:
         ("name", trust.names),
     ):
         if fill(templates, claims) is None:
-            return _mistake(what, None, f"the claims of {' or '.join(templates)} are not all there", NO_TRUST)
+            return _mistake(
+                what, None, f"the claims of {' or '.join(templates)} are not all there, or are empty", NO_TRUST
+            )
     return None
 
 

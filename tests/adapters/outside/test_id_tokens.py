@@ -200,6 +200,30 @@ async def test_keys_come_by_https(id_tokens: IdTokens, url: str) -> None:
             await id_tokens.verify(issuer.sign(), {issuer.url})
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.0.0.1:99999/keys",
+        "https://127.0.0.1:-1/keys",
+        "https://127.0.0.1:keys/",
+        "https://\xe9.invalid/keys",
+        "https://keys.invalid/\xe9",
+        "https://keys.invalid/\r\nX-Evil: 1",
+        "https://keys.invalid/a b",
+        "https://[::1/keys",
+    ],
+)
+async def test_a_place_that_is_no_url_is_no_verdict(id_tokens: IdTokens, url: str) -> None:
+    """Whatever a discovery document names, the answer is that nobody can tell, and it stays so for a while."""
+    with Issuer() as issuer:
+        issuer.serve(DISCOVERY, {"issuer": issuer.url, "jwks_uri": url})
+        for _ in range(2):
+            with pytest.raises(IssuerUnavailable, match="is no URL") as raised:
+                await id_tokens.verify(issuer.sign(), {issuer.url})
+            assert str(raised.value).isprintable()
+        assert [DISCOVERY] == issuer.asked
+
+
 async def test_an_issuer_that_is_not_there_is_away(id_tokens: IdTokens) -> None:
     """A connection that is refused is no verdict."""
     with Issuer() as issuer:

@@ -12,6 +12,7 @@ from gateway.adapters.outside.key_sets import (
     MAXIMUM_KEYS,
     MAXIMUM_STALE_SECONDS,
     MINIMUM_PAUSE_SECONDS,
+    Keys,
     KeySets,
     read_issuer,
 )
@@ -139,6 +140,8 @@ async def test_an_issuer_that_is_away_is_not_asked_by_each(key_sets: KeySets, do
         ({"issuer": "https://evil.example"}, []),
         ({"issuer": f"{ISSUER}/"}, []),
         ({"jwks_uri": None}, []),
+        ({"jwks_uri": "http://127.0.0.1:8080/admin"}, []),
+        ({"jwks_uri": "http://localhost/keys"}, []),
         ({}, None),
         ({}, [{"kid": str(number)} for number in range(MAXIMUM_KEYS + 1)]),
     ],
@@ -148,7 +151,7 @@ async def test_documents_of_another_form_are_not_believed(
 ) -> None:
     """A discovery document is about the very issuer (OpenID Connect Discovery 4.3) and leads to a list of keys."""
     documents.discovery |= discovery
-    documents.keys = keys
+    documents.keys = documents.keys if keys == [] else keys
     with pytest.raises(IssuerUnavailable):
         await key_sets.find_keys(ISSUER, "a")
 
@@ -157,3 +160,16 @@ async def test_keys_without_an_id_are_skipped(key_sets: KeySets, documents: Docu
     """And what is no key at all; two keys may have one id."""
     documents.keys = [{"kty": "RSA"}, "key", {"kid": 7}, {"kid": "a", "kty": "RSA"}, {"kid": "a", "kty": "EC"}]
     assert ({"kid": "a", "kty": "RSA"}, {"kid": "a", "kty": "EC"}) == await key_sets.find_keys(ISSUER, "a")
+
+
+async def test_a_request_that_breaks_is_no_verdict(clock: Clock) -> None:
+    """After an internal error nobody knows the keys, so nobody is taken for a forger."""
+
+    async def read(_: str) -> Keys:
+        raise RuntimeError("internal")
+
+    key_sets = KeySets(read, clock)
+    with pytest.raises(RuntimeError):
+        await key_sets.find_keys(ISSUER, "a")
+    with pytest.raises(IssuerUnavailable):
+        await key_sets.find_keys(ISSUER, "a")

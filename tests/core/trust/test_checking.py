@@ -98,8 +98,11 @@ def test_the_first_claim_that_does_not_match_is_named(changes: dict[str, Any], c
 
 def test_claims_that_a_template_needs_have_to_be_there() -> None:
     """A project that is taken of a claim is never empty by accident."""
-    mistake = find_mistake(replace(TRUST, project="{project_path}"), CLAIMS)
-    assert mistake is not None and "project" == mistake.claim
+    trust = replace(TRUST, project="{head_ref}")
+    for claims in (CLAIMS, {**CLAIMS, "head_ref": ""}, {**CLAIMS, "head_ref": None}):  # GitHub's is empty after a push
+        mistake = find_mistake(trust, claims)
+        assert mistake is not None and "project" == mistake.claim
+    assert find_mistake(trust, {**CLAIMS, "head_ref": "main"}) is None
 
 
 def test_the_client_learns_of_the_audience_only_if_nothing_else_is_wrong_elsewhere() -> None:

@@ -85,6 +85,9 @@ def test_each_mistake_has_its_place(old: str, new: str, told: str) -> None:
         '{ repository = ["acme/website", "*/website"] }',
         '{ sub = "repo:*" }',
         '{ repository_owner = "acme*" }',
+        '{ sub = "ref:refs/heads/main" }',
+        '{ sub = "environment:production:*" }',
+        '{ job_workflow_ref = "acme/workflows/.github/workflows/deploy.yml@refs/heads/main" }',
     ],
 )
 def test_nobody_trusts_everybody_by_accident(claims: str) -> None:

@@ -1,8 +1,13 @@
 """Patterns and templates of claims."""
 
-import pytest
+import re
+from typing import Any
 
-from gateway.core.trust.model import LINEAGES, NAMES, compile_pattern, fill, names_tenant
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.trust.model import LINEAGES, NAMES, compile_pattern, fill, meets_pattern, names_tenant
 
 
 @pytest.mark.parametrize(
@@ -23,11 +28,57 @@ from gateway.core.trust.model import LINEAGES, NAMES, compile_pattern, fill, nam
         ("main*", "main\nevil", True),
         ("*", "", True),
         ("Acme", "acme", False),
+        ("", "", True),
+        ("", "a", False),
+        ("repo:org/*", "repo:org/a/b", False),
+        ("repo:org/*", "repo:org/a\nb", True),
+        ("repo:org/*", "repo:org\u2215a", False),
+        ("repo:org/*", "repo:org%2Fa", False),
+        ("*/b/*", "a/b/c", True),
+        ("*b*", "a/b", False),
+        ("**/b*c", "x/b/c/bc", True),
+        ("a**b*c", "ab/bxc", True),
+        ("***", "a/b", True),
     ],
 )
 def test_a_pattern_is_what_it_says(pattern: str, value: str, matches: bool) -> None:
     """A star ends at a slash, two do not; all else stands for itself, to the last character."""
-    assert matches == bool(compile_pattern(pattern).fullmatch(value))
+    assert matches == meets_pattern(compile_pattern(pattern), value)
+
+
+def _expression(pattern: str) -> str:
+    """A pattern as a regular expression, which says the same more slowly."""
+    parts = re.split(r"(\*\*?)", pattern)
+    return "".join({"*": "[^/]*", "**": ".*"}.get(part, re.escape(part)) for part in parts)
+
+
+@given(st.text("a/*", max_size=6), st.text("ab/", max_size=10))
+def test_a_pattern_means_the_same_as_a_regular_expression(pattern: str, value: str) -> None:
+    """Whatever wildcards stand beside each other."""
+    expected = re.fullmatch(_expression(pattern), value, re.DOTALL) is not None
+    assert expected == meets_pattern(compile_pattern(pattern), value)
+
+
+class _CountedText(str):
+    """A text that counts how often somebody looks into it."""
+
+    looks = 0
+
+    def startswith(self, *arguments: Any) -> bool:
+        self.looks += 1
+        return super().startswith(*arguments)
+
+    def __getitem__(self, key: Any) -> str:
+        self.looks += 1
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("pattern", ["**-**-**-**!", "*-*-*-*!", "**-*-**-*!"])
+def test_no_value_takes_long_to_compare(pattern: str) -> None:
+    """A job chooses the value: twelve thousand characters are looked at a few times each, not in all combinations."""
+    parts, value = compile_pattern(pattern), _CountedText("-" * 12_000)
+    assert not meets_pattern(parts, value)
+    assert 0 < value.looks <= len(parts) * (len(value) + 1)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +97,10 @@ def test_a_pattern_is_what_it_says(pattern: str, value: str, matches: bool) -> N
         ("sub", "repo:*", False),
         ("sub", "repo:acme*", False),
         ("sub", "organization:acme:pipeline:**", True),
+        ("sub", "project_path:acme/**", True),
+        ("sub", "repository_owner:acme:environment:*", True),
+        ("sub", "ref:refs/heads/main", False),
+        ("sub", "environment:prod:ref:refs/heads/main", False),
     ],
 )
 def test_a_pattern_names_a_customer_of_a_shared_issuer(claim: str, pattern: str, names: bool) -> None:
@@ -83,6 +138,8 @@ GITHUB = {
         ),
         ({"sub": "someone"}, "someone", "someone"),
         ({"repository": ["a"], "sub": "someone"}, "someone", "someone"),
+        ({"repository": "", "sub": "someone"}, "someone", "someone"),
+        ({"sub": ""}, None, None),
         ({}, None, None),
     ],
 )
