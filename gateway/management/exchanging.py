@@ -125,7 +125,9 @@ class TokenExchange:
         scopes = policy.own_scopes(asked.scopes).split() or list(trust.scopes)
         unknown = [scope for scope in scopes if scope not in trust.scopes]
         if unknown:
-            logger.warning("token exchange %s: scope %r is not granted", request_id, unknown[0][:128])
+            known = [repr(scope) for scope in unknown if scope in policy.scopes]
+            what = f"scope {known[0]}" if known else "a scope that the policy does not have"  # it may be a token
+            logger.warning("token exchange %s: %s is not granted", request_id, what)
             return ExchangeRefused("invalid_scope", "The job is not granted all scopes that it asks for.")
         claims, until = id_token.claims, remembered_until(id_token.claims)
         named = fill(trust.names, claims) or ""  # a workflow's name may have line breaks

@@ -280,6 +280,14 @@ def test_a_mistake_costs_no_id_token(gateway: SharedGateway, issuer: Issuer) -> 
     assert 403 == ask(gateway.port, "POST", "/x", token=granted(answer), content=b"").status
 
 
+def test_an_id_token_in_the_place_of_a_scope_is_in_no_log(gateway: SharedGateway, issuer: Issuer) -> None:
+    """Not even its beginning, which has the claims."""
+    id_token = issuer.sign()
+    refused(exchange(gateway, id_token, scope=id_token), "invalid_scope")
+    wait_until(lambda: "a scope that the policy does not have is not granted" in gateway.text(), "it is in the log")
+    assert id_token[:20] not in gateway.text()
+
+
 def test_requests_of_another_form_are_refused(gateway: SharedGateway, issuer: Issuer) -> None:
     """JSON, repeated parameters, other methods, and more than an ID token needs."""
     repeated = urlencode([("grant_type", GRANT_TYPE)] * 2).encode()
