@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters.redis import admissions, connection, tokens
+from gateway.adapters.redis import admissions, tokens
 from gateway.adapters.redis.admissions import RedisAdmissions
+from gateway.adapters.redis.connection import RedisConnection
 from gateway.adapters.redis.quota_refunds import RedisQuotaRefunds
 from gateway.adapters.redis.script_connection import DirectConnection, ScriptRunner
 from gateway.adapters.redis.scripts import read_script
@@ -90,7 +91,7 @@ def let_any_server_confirm(patch: pytest.MonkeyPatch) -> None:
 
 def use_old_connections(patch: pytest.MonkeyPatch) -> None:
     """Connections to a master that was demoted are used again when the new one is found."""
-    patch.setattr(connection, "retire_connections", lambda client: None)
+    patch.setattr(RedisConnection, "_retire_connections", lambda self: None)
 
 
 def wait_twice(patch: pytest.MonkeyPatch) -> None:

@@ -139,7 +139,8 @@ def test_files_that_cannot_be_used_leave_the_last_good_pair(
     server = serve(redis_url, *options_of(folder))
     if spoilt == "half":
         text = (made / "second.pem").read_text()
-        (folder / "own.pem").write_text(text[: len(text) // 2])
+        (folder / "new.pem").write_text(text[: len(text) // 2])
+        (folder / "new.pem").rename(folder / "own.pem")  # in one step: an empty file would be another mistake
     elif spoilt == "gone":
         (folder / "own.key").unlink()
     else:

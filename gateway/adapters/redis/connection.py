@@ -313,11 +313,15 @@ class RedisConnection:
     def _open_circuit(self, why: str, code: str = "") -> None:
         if self._probing is None:
             logger.warning(why)
-            self.era += 1
-            retire_connections(self.client)  # also those in use: the next command must not meet the same server again
+            self._retire_connections()
             self._open_for = code
             self._probing = asyncio.create_task(self._probe())
             self._set_circuit()
+
+    def _retire_connections(self) -> None:
+        """Let no open connection be used again, also those in use: the next command must not meet the same server."""
+        self.era += 1
+        retire_connections(self.client)
 
     def _set_circuit(self) -> None:
         """Set whether the circuit is open, also of those that follow this connection."""

@@ -6,6 +6,7 @@ format has what its consumer looks for; where it has no plurals, each form is an
 
 import itertools
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
@@ -187,7 +188,7 @@ def render_yaml(texts: Texts, _: Variant) -> Iterator[bytes]:
     sections = list(_list_sections(texts.keys, build_tree(texts.keys), ()))
     columns = texts.rows.read_columns()
     for language in texts.languages:
-        written = batches(_fill_sections(sections, _write_cells(next(columns))))
+        written = batches(_fill_sections(sections, _write_cells(list(next(columns)))))
         first = next(written, b"")
         yield f"{_quote_yaml(language)}:{'' if first else ' {}'}\n".encode() + first
         yield from written
@@ -207,15 +208,17 @@ class _Section(NamedTuple):
     """The entries right below a group, and the groups that it is in."""
 
     heads: tuple[_Head, ...]
-    entries: tuple[tuple[str, int], ...]
-    """The line of each up to its value, and where that is."""
+    starts: tuple[str, ...]
+    """The line of each entry up to its value."""
+    places: "array[int]"
+    """Where the values of the entries are: as numbers of a machine, for they are as many as the keys."""
 
 
 def _list_sections(keys: Sequence[str], group: Group, heads: tuple[_Head, ...]) -> Iterator[_Section]:
     """Yield all sections of a tree, the entries of a group before the groups in it."""
     indent = "  " * (len(heads) + 1)
-    entries = tuple((f"{indent}{_quote_yaml(name)}: ", position) for name, position in group.entries.items())
-    yield _Section(heads, entries)
+    starts = tuple(f"{indent}{_quote_yaml(name)}: " for name in group.entries)
+    yield _Section(heads, starts, array("L", group.entries.values()))
     for name, inner in group.groups.items():
         clash = (group.entries[name], collide(keys, group, name)) if name in group.entries else None
         yield from _list_sections(keys, inner, (*heads, _Head(f"{indent}{_quote_yaml(name)}:\n", clash)))
@@ -225,7 +228,8 @@ def _fill_sections(sections: Sequence[_Section], cells: Sequence[str]) -> Iterat
     """Yield the lines of entries that have a value, and of their groups."""
     written: tuple[_Head, ...] = ()
     for section in sections:
-        lines = [f"{start}{cells[place]}\n" for start, place in section.entries if cells[place] != NO_CELL]
+        entries = zip(section.starts, section.places, strict=True)
+        lines = [f"{start}{cells[place]}\n" for start, place in entries if cells[place] != NO_CELL]
         if not lines:
             continue
         for depth, head in enumerate(section.heads):
@@ -244,11 +248,14 @@ def _quote_yaml(text: str) -> str:
     return _UNPRINTABLE.sub(_escape_yaml, _encoder.encode(text).decode())
 
 
-def _write_cells(column: Sequence[Leaf]) -> list[str]:
-    if not has_texts_only(column):
-        column = [one if one is None or isinstance(one, str) else msgspec.Raw(_write_number(one)) for one in column]  # type: ignore[misc]  # in the place of a number
-    starts = range(0, len(column), _BATCH)
-    return [cell for at in starts for cell in encode_cells(column[at : at + _BATCH], _escape_unprintable)]
+def _write_cells(column: list[Any]) -> list[str]:
+    """Write the values of a column, in their places: there are as many as keys, so they are not held twice."""
+    for at in range(0, len(column), _BATCH):
+        values = column[at : at + _BATCH]
+        if not has_texts_only(values):
+            values = [one if one is None or isinstance(one, str) else msgspec.Raw(_write_number(one)) for one in values]
+        column[at : at + _BATCH] = encode_cells(values, _escape_unprintable)
+    return column
 
 
 def _escape_unprintable(text: str) -> str:
