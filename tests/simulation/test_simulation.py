@@ -9,6 +9,7 @@ from tests.simulation.__main__ import replay
 from tests.simulation.bugs import BUGS, Plant
 from tests.simulation.run import run_seed
 
+pytestmark = pytest.mark.system  # a gateway, its clients and its Redis: once a run is enough
 SEEDS = range(1, 31)
 """Of each run of the tests; `make simulate` runs a thousand."""
 MOST = 100
