@@ -13,9 +13,9 @@ import msgspec
 class Costs(msgspec.Struct, frozen=True):
     """Measured costs of one machine (two cores of an AMD EPYC), and what is left free."""
 
-    worker_microseconds: float = 91.2
+    worker_microseconds: float = 91.3
     """CPU of a worker for a request that is not recognised (benchmarks/results/0.1.0.md, recognition off)."""
-    recognised_microseconds: float = 30.8
+    recognised_microseconds: float = 35.3
     """The same for a request whose bytes were seen before (benchmarks/results/0.1.0.md, cached 2 KiB)."""
     redis_microseconds: float = 24.0
     """CPU of Redis for a request, many tokens in use, in batches (benchmarks/MEASURED.md)."""
