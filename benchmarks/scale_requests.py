@@ -61,7 +61,7 @@ def compare(cases: Sequence[Case], policy: str, folder: Path, cores: Cores) -> I
     yield "|---|---|---|---|---|"
     for case, spent in zip(cases, rounds, strict=True):
         columns = zip(*[(one.gateway, one.redis, one.gateway + one.redis, one.waited) for one in spent], strict=True)
-        told = [f"{median(column):.1f} ({min(column):.1f}–{max(column):.1f})" for column in columns]  # noqa: RUF001
+        told = [f"{median(column):.1f} ({min(column):.1f}–{max(column):.1f})" for column in columns]  # noqa: RUF001 - an en dash between numbers
         yield f"| {case.name} | {' | '.join(told)} |"
 
 
